@@ -1,0 +1,311 @@
+"""Run a network on a stream of audio: any block sizes, any sample rate, knobs that stand still or move."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from neuralfx.audio import Resampler
+from neuralfx.effect import Effect
+from neuralfx.errors import AudioError, ShapeError
+from neuralfx.nn.network import Network, State
+
+Audio = TypeVar("Audio")  # a NumPy array or a torch tensor: what comes in is what comes out
+Knobs = npt.NDArray[np.float32]
+
+_OFFLINE_BLOCK = 65_536  # samples; bounds the memory that a long file takes
+
+
+class Stream:
+    """A network with its memory: blocks of any sizes go in, as many samples come out.
+
+    Signal path: audio > resampled to the effect's rate > network > resampled back. Equal rates need no resampling.
+    Block sizes leave the sound unchanged.
+
+    Args:
+        network: The network; its parameters say on which device and in which dtype it runs. After moving it to
+            another device, call :meth:`reset`.
+        effect: The effect that it models, with its sample rate, channels and knobs.
+        sample_rate: Sample rate of the audio, in Hz; None for that of the effect.
+
+    Raises:
+        AudioError: If the sample rate is not a positive integer.
+
+    Example:
+        >>> stream = Stream(network, effect, sample_rate=48_000)  # doctest: +SKIP
+        >>> stream.set_knobs(peak_reduction=40)  # doctest: +SKIP
+        >>> wet = stream.process(block)  # doctest: +SKIP
+    """
+
+    def __init__(self, network: Network, effect: Effect, sample_rate: int | None = None) -> None:
+        self.network = network
+        self.effect = effect
+        self.sample_rate = effect.sample_rate if sample_rate is None else sample_rate
+        self._converter: _Converter | None = None
+        if self.sample_rate != effect.sample_rate:
+            self._converter = _Converter(self.sample_rate, effect, network.latency_samples)
+        self._values: dict[str, Any] = {}
+        self._state: State | None = None
+        self._shape: torch.Size | None = None
+
+    @property
+    def latency_samples(self) -> int:
+        """Samples, at the rate of the audio, by which the output lags behind the input."""
+        return self.network.latency_samples if self._converter is None else self._converter.latency_samples
+
+    def set_knobs(self, **values: Any) -> None:
+        """Set knobs from the next block on; the others stay as they are.
+
+        Args:
+            values: Values by name, in the knob's own unit, or a switch's position.
+
+        Raises:
+            KnobError: If a name is unknown or a value is out of range.
+            ShapeError: If a value is an array; those go to :meth:`process` with their block.
+        """
+        merged = {**self._values, **values}
+        self.effect.normalise(merged)
+        self._values = merged
+
+    def process(self, block: Audio, knobs: Mapping[str, Any] | None = None) -> Audio:
+        """Process the next block of the stream.
+
+        Args:
+            block: NumPy array or torch tensor of float16, float32 or float64, shape (time,), (channels, time) or
+                (batch, channels, time), time 0 or more. A mono effect processes every channel by itself. All but the
+                time stays the same until :meth:`reset`.
+            knobs: Values by name, in the knobs' own units: a value applies from this block on, an array of ``time``
+                values moves its knob through this block and then leaves it at the last one. Others stay as they are.
+
+        Returns:
+            The wet audio, delayed by ``latency_samples``: same kind, shape, dtype and device as the block.
+
+        Raises:
+            AudioError: If the audio is not floating-point or not finite.
+            ShapeError: If shapes do not fit the effect, the blocks before, or each other.
+            KnobError: If a name is unknown or a value is out of range.
+
+        After such an error the stream is as it was.
+        """
+        audio = _as_tensor(block)
+        if self._shape is not None and self._shape != audio.shape[:-1]:
+            expected = f"({', '.join(map(str, [*self._shape, 'time']))})"
+            raise ShapeError(
+                f"expected blocks of shape {expected} as before, got {tuple(audio.shape)}; call reset() to start anew."
+            )
+        rows = _split_channels(audio, self.effect)
+        values = {**self._values, **_as_arrays(knobs)}
+        normalised = self.effect.normalise(values, length=rows.shape[-1])
+        if rows.shape[-1]:
+            like = _floating_example(self.network)
+            with torch.no_grad(), _evaluating(self.network):
+                wet = self._advance(rows.to(device=like.device, dtype=like.dtype, copy=True), normalised)
+            audio = wet.reshape(audio.shape).to(device=audio.device, dtype=audio.dtype)
+        self._values.update({name: _last(value) for name, value in values.items() if np.size(value)})
+        self._shape = audio.shape[:-1]
+        return _as_kind_of(block, audio)
+
+    def reset(self) -> None:
+        """Start anew from silence; the knobs stay where they are."""
+        self._state = None
+        self._shape = None
+        if self._converter is not None:
+            self._converter.reset()
+
+    def _advance(self, audio: Tensor, knobs: Knobs) -> Tensor:
+        if self._converter is None:
+            return self._run(audio, knobs)
+        inside, knobs = self._converter.enter(audio, knobs)
+        wet = self._run(inside, knobs) if inside.shape[-1] else inside
+        return self._converter.leave(wet, audio.shape[-1])
+
+    def _run(self, audio: Tensor, knobs: Knobs) -> Tensor:
+        """One call of the network: audio (rows, channels, time), knobs (knobs,) or (time, knobs)."""
+        batch_size = len(audio)
+        if self._state is None:
+            self._state = self.network.initial_state(batch_size, audio.device, audio.dtype)
+        values = torch.from_numpy(knobs).to(device=audio.device, dtype=audio.dtype)
+        wet: Tensor
+        wet, self._state = self.network(audio, values.repeat(batch_size, *[1] * values.dim()), self._state)
+        return wet
+
+
+def process_offline(
+    network: Network,
+    effect: Effect,
+    audio: Audio,
+    knobs: Mapping[str, Any] | None = None,
+    sample_rate: int | None = None,
+) -> Audio:
+    """Process a whole signal: a :class:`Stream` used once, its latency taken out.
+
+    Args:
+        network: The network.
+        effect: The effect that it models.
+        audio: NumPy array or torch tensor of float16, float32 or float64, shape (time,), (channels, time) or
+            (batch, channels, time). A mono effect processes every channel by itself.
+        knobs: Values by name, in the knobs' own units; an array of ``time`` values moves its knob. Left out: defaults.
+        sample_rate: Sample rate of the audio, in Hz; None for that of the effect.
+
+    Returns:
+        The wet audio, lined up with the dry: same kind, shape, dtype and device.
+
+    Raises:
+        AudioError: If the audio is empty, not floating-point or not finite, or the sample rate no positive integer.
+        ShapeError: If a shape does not fit the effect, or an array of knob values does not fit the audio.
+        KnobError: If a name is unknown or a value is out of range.
+    """
+    dry = _as_tensor(audio)
+    if not dry.numel():
+        raise AudioError(f"expected audio of at least one sample, got shape {tuple(dry.shape)}.")
+    values = _as_arrays(knobs)
+    effect.normalise(values, length=dry.shape[-1])
+    stream = Stream(network, effect, sample_rate)
+    latency = stream.latency_samples
+    parts = []
+    for start in range(0, dry.shape[-1], _OFFLINE_BLOCK):
+        span = slice(start, start + _OFFLINE_BLOCK)
+        moving = {name: value[span] if np.ndim(value) else value for name, value in values.items()}
+        parts.append(stream.process(dry[..., span], moving))
+    parts.append(stream.process(dry.new_zeros(*dry.shape[:-1], latency)))
+    return _as_kind_of(audio, torch.cat(parts, dim=-1)[..., latency:])
+
+
+class _Converter:
+    """The way into the effect's sample rate and back, for audio and knobs.
+
+    Sample n at rate a and sample n * b / a at rate b are the same moment, and there is nothing before sample 0. The
+    network's latency is taken out on the way back, so that the total is a whole number of samples at either rate.
+    """
+
+    def __init__(self, sample_rate: int, effect: Effect, network_latency: int) -> None:
+        self._inward = Resampler(sample_rate, effect.sample_rate)
+        self._outward = Resampler(effect.sample_rate, sample_rate)
+        self._network_latency = network_latency
+        self._is_switch = np.asarray([bool(knob.positions) for knob in effect.knobs])
+        # Output samples that exist after n input samples, less n, repeat with the ratio's period; the least of them
+        # is what a constant delay has to cover.
+        step, phases = self._inward.step, self._inward.phases
+        received = np.arange(step, dtype=np.int64)
+        inside = -((self._inward.width - received) * phases // step) - network_latency
+        produced = -((self._outward.width - inside) * step // phases)
+        self.latency_samples = int((received - produced).max())
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the stream."""
+        self._inward.reset()
+        self._outward.reset()
+        self._to_skip = self._network_latency
+        self._knobs: Knobs = np.zeros((0, len(self._is_switch)), dtype=np.float32)
+        self._knobs_start = 0  # place of the first of them in the stream
+        self._ready: Tensor | None = None
+
+    def enter(self, audio: Tensor, knobs: Knobs) -> tuple[Tensor, Knobs]:
+        """Audio (rows, channels, time) and knobs (knobs,) or (time, knobs), from outside to the effect's rate."""
+        window = np.broadcast_to(knobs, (audio.shape[-1], knobs.shape[-1]))
+        self._knobs = np.concatenate([self._knobs, window])
+        first = self._inward.produced
+        inside = _resample_rows(self._inward, audio)
+        place = np.arange(first, self._inward.produced, dtype=np.int64) * self._inward.step
+        index = place // self._inward.phases - self._knobs_start
+        fraction = (place % self._inward.phases / self._inward.phases).astype(np.float32)
+        before, after = self._knobs[index], self._knobs[index + 1]
+        values = np.where(self._is_switch, before, before + fraction[:, np.newaxis] * (after - before))
+        spent = self._inward.produced * self._inward.step // self._inward.phases - self._knobs_start
+        self._knobs = self._knobs[spent:]
+        self._knobs_start += spent
+        stands_still = len(values) > 0 and bool((values == values[0]).all())
+        return inside, values[0] if stands_still else values
+
+    def leave(self, wet: Tensor, length: int) -> Tensor:
+        """The next ``length`` samples outside, after the effect's next samples (rows, channels, time) inside."""
+        skipped = min(self._to_skip, wet.shape[-1])
+        self._to_skip -= skipped
+        outside = _resample_rows(self._outward, wet[..., skipped:])
+        if self._ready is None:
+            self._ready = outside.new_zeros(*outside.shape[:-1], self.latency_samples)
+        ready = torch.cat([self._ready, outside], dim=-1)
+        self._ready = ready[..., length:].clone()
+        return ready[..., :length]
+
+
+def _resample_rows(resampler: Resampler, audio: Tensor) -> Tensor:
+    batch_size, channels, _ = audio.shape
+    return resampler.process(audio.flatten(0, 1)).reshape(batch_size, channels, -1)
+
+
+def _as_tensor(audio: object) -> Tensor:
+    """Checked audio as a tensor: floats, finite, one to three dimensions."""
+    if isinstance(audio, np.ndarray):
+        if audio.dtype.kind != "f" or audio.dtype.itemsize > 8:
+            raise AudioError(_expected_floats(audio.dtype))
+        audio = torch.from_numpy(audio.astype(audio.dtype.newbyteorder("=")))
+    if not isinstance(audio, Tensor):
+        raise AudioError(f"expected audio as a NumPy array or torch tensor, got {type(audio).__name__}.")
+    if not audio.is_floating_point():
+        raise AudioError(_expected_floats(audio.dtype))
+    if audio.dim() not in (1, 2, 3):
+        raise ShapeError(
+            f"expected audio of shape (time,), (channels, time) or (batch, channels, time), got {tuple(audio.shape)}."
+        )
+    if not torch.isfinite(audio).all():
+        raise AudioError("expected finite audio, got NaN or infinity; remove them first.")
+    return audio.detach()
+
+
+def _expected_floats(dtype: object) -> str:
+    return f"expected audio as float16, float32 or float64, got {dtype}; divide integers by their full scale."
+
+
+def _split_channels(audio: Tensor, effect: Effect) -> Tensor:
+    """Audio as the network takes it, shape (rows, effect.channels, time)."""
+    if audio.shape[:-1].numel() == 0:
+        raise ShapeError(f"expected at least one channel of audio, got shape {tuple(audio.shape)}.")
+    if effect.channels > 1 and (audio.dim() == 1 or audio.shape[-2] != effect.channels):
+        raise ShapeError(f"{effect.slug} expects {effect.channels} channels, got audio of shape {tuple(audio.shape)}.")
+    return audio.reshape(audio.shape[:-1].numel() // effect.channels, effect.channels, audio.shape[-1])
+
+
+def _as_kind_of(example: Audio, audio: Tensor) -> Audio:
+    return audio.numpy() if isinstance(example, np.ndarray) else audio  # type: ignore[return-value]
+
+
+def _as_arrays(knobs: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Knob values that are tensors or lists as arrays, the others as they are."""
+
+    def convert(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return value.detach().cpu().numpy()
+        return np.asarray(value) if isinstance(value, (list, tuple)) else value
+
+    return {name: convert(value) for name, value in (knobs or {}).items()}
+
+
+def _last(value: Any) -> Any:
+    return value[-1] if np.ndim(value) else value
+
+
+def _floating_example(network: Network) -> Tensor:
+    """A tensor with the device and dtype in which the network runs."""
+    tensors = itertools.chain(network.parameters(), network.buffers())
+    return next((tensor for tensor in tensors if tensor.is_floating_point()), torch.zeros(()))
+
+
+@contextlib.contextmanager
+def _evaluating(network: Network) -> Iterator[None]:
+    """The network in evaluation mode; afterwards every part of it is as before."""
+    training = [module for module in network.modules() if module.training]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
