@@ -1,0 +1,268 @@
+"""EffectModule: everything about training and using a network that is the same for all architectures."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from torch import Tensor
+
+from neuralfx import __version__
+from neuralfx.batch import Batch
+from neuralfx.effect import Effect, Knobs
+from neuralfx.errors import FormatError
+from neuralfx.losses import WeightedSum
+from neuralfx.metrics import ErrorToSignalRatio
+from neuralfx.models import architecture
+from neuralfx.nn.network import Network, State
+from neuralfx.nn.state import detach, reset_where
+from neuralfx.streaming import Audio, Stream, process_offline
+
+CHECKPOINT_KEY = "neuralfx"  # our block in a checkpoint
+CHECKPOINT_FORMAT = 1
+SCHEDULES = ("constant", "exponential", "cosine")
+
+
+class EffectModule(lightning.LightningModule):
+    """A network together with the effect it models: trains it, processes audio with it.
+
+    Training is truncated back-propagation through time: each batch holds one segment of every lane, the state of each
+    lane is carried from batch to batch without its history, and starts from silence where ``Batch.fresh`` says so.
+    Samples with ``Batch.scored`` False warm the state up and count nowhere.
+
+    Args:
+        effect: Plain dictionary of the modelled :class:`~neuralfx.effect.Effect`; the command line fills it from the
+            data.
+        losses: Weight by name of the loss, see :class:`~neuralfx.losses.WeightedSum`.
+        normalise_takes: Divide each take by the level of its target inside the loss, so that quiet settings count as
+            much as loud ones.
+        lr: Initial learning rate of Adam.
+        schedule: Course of the learning rate over epochs: ``constant``; ``exponential``: a factor of ``lr_decay`` every
+            ``lr_decay_epochs`` epochs; ``cosine``: half a cosine down to ``lr / 100`` at the last epoch.
+        lr_decay: Factor of the exponential schedule; paper 1 uses 0.25.
+        lr_decay_epochs: Epochs per factor of the exponential schedule; paper 1 uses 30.
+
+    Attributes:
+        effect: What is modelled.
+        network: The network, set by the subclass.
+        name: Name of a packaged model, such as ``la2a-s4d``; empty before.
+        card: Text of a packaged model's card; empty before.
+        metrics: Measures of a packaged model by name; empty before.
+    """
+
+    network: Network
+
+    def __init__(
+        self,
+        effect: dict[str, Any],
+        losses: dict[str, Any] | None = None,
+        normalise_takes: bool = False,
+        lr: float = 3e-4,
+        schedule: str = "constant",
+        lr_decay: float = 0.25,
+        lr_decay_epochs: float = 30.0,
+    ) -> None:
+        super().__init__()
+        if type(self) is EffectModule:
+            raise TypeError("EffectModule is the base of all pairs; use one of them, such as LSTMFiLMGLU.")
+        if schedule not in SCHEDULES:
+            raise FormatError(f"schedule: expected one of {', '.join(SCHEDULES)}, got {schedule!r}.")
+        self.save_hyperparameters()  # the subclass's too
+        for added_by_command_line in ("_class_path", "_instantiator"):
+            self.hparams.pop(added_by_command_line, None)
+        self.effect = Effect.from_dict(effect)
+        self.loss = WeightedSum(losses or {"mse": 1.0})
+        self.normalise_takes = normalise_takes
+        self.lr = lr
+        self.schedule = schedule
+        self.lr_decay = lr_decay
+        self.lr_decay_epochs = lr_decay_epochs
+        self.validation_error = ErrorToSignalRatio()
+        self.test_error = ErrorToSignalRatio()
+        self.name = ""
+        self.card = ""
+        self.metrics: dict[str, Any] = {}
+        self._lanes: State | None = None
+
+    # Using a model ----------------------------------------------------------------------------------------------------
+
+    @property
+    def knobs(self) -> Knobs:
+        """The knobs of the effect; prints as a table."""
+        return self.effect.knobs
+
+    @property
+    def sample_rate(self) -> int:
+        """Rate at which the network runs, in Hz."""
+        return self.effect.sample_rate
+
+    @property
+    def latency_samples(self) -> int:
+        """Samples by which the network's output lags behind its input; ``process`` compensates them."""
+        return self.network.latency_samples
+
+    def process(self, audio: Audio, knobs: Mapping[str, Any] | None = None, sample_rate: int | None = None) -> Audio:
+        """Run audio through the modelled device.
+
+        Args:
+            audio: NumPy array or tensor of floats, full scale 1, shape (time,), (channels, time) or
+                (batch, channels, time); channels are processed independently by a mono model.
+            knobs: Values by name in the device's own units; an array of shape (time,) moves a knob. Knobs that are
+                left out stand at their default.
+            sample_rate: Rate of ``audio``, in Hz; None means the model's own.
+
+        Returns:
+            The wet audio, lined up with ``audio``: same kind, shape, dtype and device.
+
+        Raises:
+            AudioError: If the audio is empty, not finite or of integers.
+            ShapeError: If the shape of the audio or of a moving knob does not fit.
+            KnobError: If a knob is unknown or a value out of range.
+        """
+        return process_offline(self.network, self.effect, audio, knobs, sample_rate)
+
+    def stream(self, sample_rate: int | None = None) -> Stream:
+        """A real-time processor that keeps its state between blocks of any sizes.
+
+        Args:
+            sample_rate: Rate of the stream, in Hz; None means the model's own.
+        """
+        return Stream(self.network, self.effect, sample_rate)
+
+    def architecture_arguments(self) -> dict[str, Any]:
+        """The arguments of the pair itself, such as ``hidden_size``: what rebuilds the network for an effect."""
+        own = [
+            name
+            for name, parameter in inspect.signature(type(self)).parameters.items()
+            if parameter.kind is not inspect.Parameter.VAR_KEYWORD and name != "effect"
+        ]
+        return {name: self.hparams[name] for name in own}
+
+    # Training ---------------------------------------------------------------------------------------------------------
+
+    def configure_optimizers(self) -> Any:
+        """Adam with the configured course of the learning rate, stepped every epoch."""
+        optimizer = torch.optim.Adam(self.network.parameters(), lr=self.lr)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self._lr_factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "epoch"}}
+
+    def _lr_factor(self, epoch: int) -> float:
+        if self.schedule == "exponential":
+            return float(self.lr_decay ** (epoch / self.lr_decay_epochs))
+        if self.schedule == "cosine":
+            progress = min(1.0, epoch / max(1, self.trainer.max_epochs or 1))
+            return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress))
+        return 1.0
+
+    def on_train_epoch_start(self) -> None:
+        """Lanes start anew."""
+        self._lanes = None
+
+    on_validation_epoch_start = on_test_epoch_start = on_predict_epoch_start = on_train_epoch_start
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the mean error-to-signal ratio over the takes."""
+        self.log("val_esr", self.validation_error.compute().float(), prog_bar=True)
+        self.validation_error.reset()
+        self._lanes = None
+
+    def on_test_epoch_end(self) -> None:
+        """Log the mean error-to-signal ratio over the takes, and each take's."""
+        self.log("test_esr", self.test_error.compute().float())
+        for take, ratio in self.test_error.per_take().items():
+            self.log(f"test_esr_take{take}", ratio.float())
+        self.test_error.reset()
+
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor | None:
+        """One segment of every lane; None while all of them warm up."""
+        if not batch.scored.any():
+            with torch.no_grad():
+                self._estimate(batch)
+            return None
+        estimate = self._estimate(batch)
+        loss = self._scored_loss(estimate, batch)
+        self.log("train_loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(batch.dry))
+        return loss
+
+    def validation_step(self, batch: Batch, batch_index: int) -> Tensor:
+        """Accumulate the error of one segment of every lane; returns the estimate, shape (batch, channels, time)."""
+        estimate = self._estimate(batch)
+        self.validation_error.update(estimate, batch.wet, batch.take, batch.scored)
+        return estimate
+
+    def test_step(self, batch: Batch, batch_index: int) -> Tensor:
+        """Accumulate the error of one segment of every lane; returns the estimate, shape (batch, channels, time)."""
+        estimate = self._estimate(batch)
+        self.test_error.update(estimate, batch.wet, batch.take, batch.scored)
+        return estimate
+
+    def predict_step(self, batch: Batch, batch_index: int) -> Tensor:
+        """The estimate of one segment of every lane, shape (batch, channels, time)."""
+        return self._estimate(batch)
+
+    def _estimate(self, batch: Batch) -> Tensor:
+        """Run the network from the state that each lane has, and keep the state after it."""
+        initial = self.network.initial_state(len(batch.dry), batch.dry.device, batch.dry.dtype)
+        state = initial if self._lanes is None else reset_where(batch.fresh, self._lanes, initial)
+        estimate: Tensor
+        estimate, state = self.network(batch.dry, batch.knobs, state)
+        self._lanes = detach(state)
+        return estimate
+
+    def _scored_loss(self, estimate: Tensor, batch: Batch) -> Tensor:
+        """Loss per scored sample: what is not scored is silenced in both signals."""
+        weight = batch.scored.to(estimate.dtype)
+        scale = weight.unsqueeze(1)
+        if self.normalise_takes:
+            scale = scale * batch.scale.view(-1, 1, 1)
+        loss: Tensor = self.loss(estimate * scale, batch.wet * scale)
+        return loss / weight.mean()
+
+    # Checkpoints ------------------------------------------------------------------------------------------------------
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the block from which :func:`load_checkpoint` rebuilds the model: plain data only."""
+        checkpoint[CHECKPOINT_KEY] = {
+            "format": CHECKPOINT_FORMAT,
+            "version": __version__,
+            "architecture": type(self).__name__,
+            "arguments": self.architecture_arguments(),
+            "effect": self.effect.to_dict(),
+        }
+
+
+def load_checkpoint(path: str | Path) -> EffectModule:
+    """Rebuild a model from a training checkpoint of this or an earlier version; nothing in it is executed.
+
+    Args:
+        path: A ``.ckpt`` file that a run wrote.
+
+    Returns:
+        The model on the CPU, ready for use.
+
+    Raises:
+        FormatError: If the file is missing, is no checkpoint of neuralfx, or does not fit its own description.
+    """
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        block = checkpoint[CHECKPOINT_KEY]
+        if block["format"] != CHECKPOINT_FORMAT:
+            raise FormatError(f"{path}: checkpoint format {block['format']} needs a newer neuralfx.")
+        model = architecture(block["architecture"])(effect=block["effect"], **block["arguments"])
+        prefix = "network."
+        weights = {
+            key[len(prefix) :]: value for key, value in checkpoint["state_dict"].items() if key.startswith(prefix)
+        }
+        model.network.load_state_dict(weights)
+    except FileNotFoundError:
+        raise FormatError(f"{path}: no such checkpoint; a run writes them to runs/<name>/checkpoints.") from None
+    except (KeyError, TypeError, AttributeError, RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise FormatError(f"{path}: not a checkpoint that neuralfx can use: {reason}") from None
+    return model.eval()
