@@ -1,0 +1,73 @@
+"""``neuralfx info``: what is known about one model. Needs neither torch nor the network."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+
+from neuralfx.hub.load import find
+from neuralfx.hub.package import read_card, read_config
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print a model's card, knobs, metrics and origin, and return the exit status.
+
+    Args:
+        argv: Arguments after ``neuralfx info``; None takes those of the process.
+
+    Raises:
+        ModelNotFoundError: If there is no such model.
+        FormatError: If the model is damaged or not of a format that this version reads.
+        HubError: If it is given as owner/name and not in the local cache.
+    """
+    parser = argparse.ArgumentParser(
+        prog="neuralfx info", description="Show a model's card, knobs, metrics and origin."
+    )
+    parser.add_argument("model", help="name, model folder, or owner/name of a model that was loaded before")
+    parser.add_argument("--json", action="store_true", help="print config.json instead")
+    arguments = parser.parse_args(argv)
+    found = find(arguments.model, offline=True)
+    config = read_config(found.folder, found.root)
+    if arguments.json:
+        print(json.dumps(config.to_dict(), indent=2))
+        return 0
+    card = read_card(found.folder, found.root)
+    print(f"{config.name}: {config.effect.device or config.effect.slug}, {config.architecture}")
+    print(f"folder      {found.folder}")
+    print(f"licence     {config.licence}")
+    print(f"parameters  {config.parameters}")
+    print(f"written by  neuralfx {config.neuralfx_version}")
+    for name, value in config.metrics.items():
+        if name != "takes":
+            print(f"{name:<11} {value:.4g}")
+    print(f"\n{config.effect.knobs}\n")
+    print(printable(without_front_matter(card)))
+    return 0
+
+
+def printable(text: str) -> str:
+    r"""Text without control characters, which a card from elsewhere could use to steer the terminal.
+
+    Args:
+        text: Any text.
+
+    Example:
+        >>> printable("a\x1b[31mb")
+        'a[31mb'
+    """
+    return "".join(character for character in text if character.isprintable() or character in "\n\t")
+
+
+def without_front_matter(card: str) -> str:
+    r"""The card without the YAML block at its start, which is for machines.
+
+    Args:
+        card: Markdown.
+
+    Example:
+        >>> without_front_matter("---\nlicense: mit\n---\n\n# Amp")
+        '# Amp'
+    """
+    _, separator, rest = card.removeprefix("---\n").partition("\n---\n")
+    return rest.strip() if card.startswith("---\n") and separator else card.strip()

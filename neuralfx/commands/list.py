@@ -1,0 +1,70 @@
+"""``neuralfx list``: the models by name, one a line. Needs no torch."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from neuralfx.errors import FormatError
+from neuralfx.hub.package import WEIGHTS, read_config
+from neuralfx.hub.registry import bundled, bundled_folder, list_models
+from neuralfx.models.catalogue import ARCHITECTURES
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print the models, or the architectures, and return the exit status.
+
+    Args:
+        argv: Arguments after ``neuralfx list``; None takes those of the process.
+
+    Raises:
+        HubError: If the Hub was asked for and does not answer.
+    """
+    parser = argparse.ArgumentParser(prog="neuralfx list", description="List models by name.")
+    parser.add_argument("pattern", nargs="?", default="*", help="shell pattern such as 'la2a*'; default: all")
+    parser.add_argument("--hub", action="store_true", help="also ask the Hugging Face Hub (needs the network)")
+    parser.add_argument("--architectures", action="store_true", help="list architectures instead, with names' tails")
+    arguments = parser.parse_args(argv)
+    if arguments.architectures:
+        rows: list[tuple[str, ...]] = [
+            ("architecture", "tail of a model's name"),
+            *((name, pair.tail) for name, pair in ARCHITECTURES.items()),
+        ]
+    else:
+        names = list_models(arguments.pattern, hub=arguments.hub)
+        if not names:
+            print(f"No model is named like {arguments.pattern!r}; 'neuralfx list' shows all.")
+            return 0
+        head = ("name", "effect", "architecture", "knobs", "ESR", "parameters", "size")
+        rows = [head, *(_row(name) for name in names)]
+    print(align(rows))
+    return 0
+
+
+def align(rows: Sequence[Sequence[str]]) -> str:
+    """A table as text, its columns two spaces apart.
+
+    Args:
+        rows: Cells, the same number in every row.
+
+    Example:
+        >>> print(align([("name", "ESR"), ("la2a-s4d", "0.01")]))
+        name      ESR
+        la2a-s4d  0.01
+    """
+    widths = [max(len(cell) for cell in column) for column in zip(*rows)]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows)
+
+
+def _row(name: str) -> tuple[str, ...]:
+    if name not in bundled():
+        return (name, "(on the Hub)", "", "", "", "", "")
+    folder = bundled_folder(name)
+    try:
+        config = read_config(folder)
+        size = (folder / WEIGHTS).stat().st_size
+    except (FormatError, OSError):
+        return (name, "(damaged: reinstall neuralfx)", "", "", "", "", "")
+    esr = f"{config.metrics['esr']:.4g}" if "esr" in config.metrics else "-"
+    knobs = ", ".join(config.effect.knobs.names()) or "-"
+    return (name, config.effect.slug, config.architecture, knobs, esr, str(config.parameters), f"{size / 1000:.1f} kB")

@@ -1,0 +1,129 @@
+"""Training from the command line: from recipe to packaged model, interrupted and resumed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+import neuralfx
+from neuralfx.cli import main
+from neuralfx.commands.train import configs_folder, find_recipes
+from neuralfx.errors import ConfigError
+
+QUICK = [
+    *("--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false"),
+    *("--trainer.accelerator", "cpu", "--trainer.limit_train_batches", "3"),
+]
+RECIPE = {
+    "seed_everything": 0,
+    "trainer": {"max_epochs": 1},
+    "model": {"class_path": "LSTMFiLMGLU", "init_args": {"lr": 1e-3, "losses": {"mse": 1.0}}},
+    "data": {
+        "class_path": "PairedAudioDataModule",
+        "init_args": {"device": "saturator", "segment_samples": 1200, "lanes": 2, "warmup_s": 0.05},
+    },
+}
+
+
+@pytest.fixture
+def fit(recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Arguments of a fit that takes seconds, in an empty working folder."""
+    monkeypatch.chdir(tmp_path)
+    Path("tiny.yaml").write_text(yaml.safe_dump(RECIPE), encoding="utf-8")
+    return ["fit", "--config", "tiny.yaml", "--data.root", str(recordings), *QUICK]
+
+
+def test_fit_leaves_a_complete_run_that_can_be_packaged_and_loaded(fit: list[str]) -> None:
+    assert main(fit) == 0
+    run = Path("runs/tiny")
+    assert (run / "checkpoints/best.ckpt").is_file()
+    assert len(list(run.glob("test/take*.png"))) == 2
+    assert len(list(run.glob("validation/take*-model.wav"))) == 2
+    assert "val_esr" in (run / "log/version_0/metrics.csv").read_text(encoding="utf-8")
+    measures = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+    assert set(measures["mean"]) == {"esr", "identity_esr", "linear_esr"}
+    assert [take["knobs"]["drive"] for take in measures["takes"]] == [0.25, 0.75]
+
+    assert main(["package", str(run / "checkpoints/best.ckpt"), "--name", "my-amp", "-o", "my-amp"]) == 0
+    model = neuralfx.load("./my-amp")
+    assert model.effect.sample_rate == 8000
+    assert model.metrics["esr"] == pytest.approx(measures["mean"]["esr"])
+    assert model.process(torch.zeros(100), {"drive": 0.3}).shape == (100,)
+
+
+def test_fit_goes_on_where_it_was_stopped(fit: list[str], caplog: pytest.LogCaptureFixture) -> None:
+    assert main(fit) == 0
+    first = torch.load("runs/tiny/checkpoints/last.ckpt", weights_only=True)
+    assert main([*fit, "--trainer.max_epochs", "2"]) == 0
+    assert "resuming" in caplog.text
+    second = torch.load("runs/tiny/checkpoints/last.ckpt", weights_only=True)
+    assert (first["global_step"], second["global_step"]) == (3, 6)
+    assert main([*fit, "--fresh", "true"]) == 0
+    assert torch.load("runs/tiny-2/checkpoints/last.ckpt", weights_only=True)["global_step"] == 3
+
+
+def test_the_saved_configuration_tests_the_best_checkpoint(fit: list[str], recordings: Path) -> None:
+    assert main(fit) == 0
+    assert main(["test", "--config", "runs/tiny/config.yaml", "--run", "runs/tiny", *QUICK]) == 0
+    assert main(["validate", *fit[1:]]) == 0
+    assert main(["predict", *fit[1:]]) == 0
+
+
+def test_test_without_a_run_says_to_fit_first(fit: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["test", *fit[1:]]) == 1
+    assert "run 'neuralfx fit' first" in capsys.readouterr().err
+
+
+def test_wandb_is_offline_without_an_account(fit: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("WANDB_API_KEY", "WANDB_MODE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))  # no ~/.netrc
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    asked: list[dict[str, object]] = []
+
+    def build(**arguments: object) -> None:
+        asked.append(arguments)
+        raise ConfigError("built")
+
+    monkeypatch.setattr("wandb.init", build)
+    assert main([*fit, "--config", "wandb"]) == 2
+    assert asked
+    assert asked[0]["mode"] == "offline"
+
+
+def test_names_of_shipped_configurations_are_found() -> None:
+    recipe = str(configs_folder() / "recipes" / "od300-lstm.yaml")
+    assert find_recipes(["--config", "od300-lstm"]) == ["--config", recipe]
+    assert find_recipes(["--config=od300-lstm", "--x", "od300-lstm"]) == [f"--config={recipe}", "--x", "od300-lstm"]
+    with pytest.raises(ConfigError, match=r"did you mean od300-lstm"):
+        find_recipes(["--config", "od300-lstn"])
+
+
+def test_errors_in_the_configuration_are_told_in_one_line(fit: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    for option, value, told in (
+        ("losses", "{cosine: 1}", "losses: expected names among mse, l1, esr, mrstft, got 'cosine'."),
+        ("hidden", "5", "Option 'hidden' is not accepted"),
+        ("lr", "fast", "Expected a <class 'float'>. Got value: fast"),
+    ):
+        assert main([*fit, f"--model.{option}", value]) == 2
+        assert f"neuralfx: {told}" in capsys.readouterr().err.splitlines()
+
+
+@pytest.mark.parametrize("config", sorted((configs_folder() / "models").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_model_configuration_fits_one_step(config: Path, fit: list[str]) -> None:
+    arguments = [*fit, "--config", str(config), "--trainer.fast_dev_run", "true"]
+    assert main(arguments) == 0
+
+
+@pytest.mark.parametrize("config", sorted((configs_folder() / "recipes").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_recipe_fits_one_step(
+    config: Path, recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    generated = ["--data.device", "saturator", "--data.knobs", "null", "--data.segment_samples", "1200"]
+    arguments = ["fit", "--config", str(config), "--data.root", str(recordings), *generated, *QUICK]
+    assert main([*arguments, "--trainer.fast_dev_run", "true"]) == 0

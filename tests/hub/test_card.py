@@ -1,0 +1,108 @@
+"""The card is valid for the Hub and says what a musician wants to know."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from huggingface_hub import ModelCard
+
+from neuralfx.effect import Effect, Knob, Knobs
+from neuralfx.hub.card import render_card
+
+
+@pytest.fixture
+def config() -> dict[str, Any]:
+    knobs = Knobs([Knob("gain", 0.0, 10.0, unit="dB"), Knob("mode", positions=("clean", "lead"))])
+    return {
+        "name": "my-amp",
+        "architecture": "LSTMFiLMGLU",
+        "arguments": {"hidden_size": 8},
+        "effect": Effect("amp", 48_000, knobs, device="Test amp").to_dict(),
+        "metrics": {
+            "esr": 0.0123,
+            "identity_esr": 0.9,
+            "linear_esr": 0.2,
+            "takes": [{"name": "a|b", "knobs": {"gain": 3.0}, "esr": 0.01, "identity_esr": 0.9, "linear_esr": 0.2}],
+        },
+        "training": {
+            "data": {
+                "name": "My takes",
+                "train_s": 12.5,
+                "knobs": {"gain": [0.0, 5.0], "mode": ["clean"]},
+                "takes": [{}],
+            },
+            "seed": 3,
+            "arguments": {"lr": 0.001},
+        },
+        "licence": "cc-by-4.0",
+        "neuralfx_version": "0.1.0",
+        "parameters": 1234,
+    }
+
+
+def test_the_front_matter_is_read_by_the_hub(config: dict[str, Any]) -> None:
+    data = ModelCard(render_card(config)).data
+    assert (data.license, data.library_name, data.pipeline_tag) == ("cc-by-4.0", "neuralfx", "audio-to-audio")
+    assert data.tags == ["neuralfx", "virtual-analog", "amp", "LSTMFiLMGLU"]
+    (result,) = data.eval_results
+    assert (data.model_name, result.metric_type, result.metric_value) == ("my-amp", "esr", 0.0123)
+    assert (result.dataset_name, result.dataset_type) == ("My takes", "my-takes")
+
+
+def test_a_licence_that_the_hub_does_not_know_is_named(config: dict[str, Any]) -> None:
+    data = ModelCard(render_card({**config, "licence": "Only for us!"})).data
+    assert (data.license, data["license_name"]) == ("other", "only-for-us")
+
+
+def test_a_model_without_measures_says_so(config: dict[str, Any]) -> None:
+    card = render_card({**config, "metrics": {}})
+    assert "Not measured." in card
+    assert ModelCard(card).data.eval_results is None
+
+
+def test_the_knob_table_gives_ranges_and_what_was_recorded(config: dict[str, Any]) -> None:
+    card = render_card(config)
+    assert "| gain | 0 to 10 dB | 5 dB | 0, 5 |" in card
+    assert "| mode | clean, lead | clean | clean |" in card
+
+
+def test_many_recorded_values_are_summed_up(config: dict[str, Any]) -> None:
+    config["training"]["data"]["knobs"]["gain"] = [value / 2 for value in range(21)]
+    assert "| 21 values from 0 to 10 |" in render_card(config)
+
+
+def test_each_take_stands_beside_its_baselines(config: dict[str, Any]) -> None:
+    card = render_card(config)
+    assert "**0.0123**" in card
+    assert "0.9 for the untouched dry signal and 0.2 for the best linear filter" in card
+    assert r"| a\|b | gain 3 | 0.01 | 0.9 | 0.2 |" in card
+
+
+def test_limits_are_said_in_plain_words(config: dict[str, Any]) -> None:
+    card = render_card(config)
+    assert "trained on 12.5 seconds of audio. That is little" in card
+    assert "gain was recorded at the 2 values in the table above; anything between is interpolated" in card
+    assert "mode was recorded at one value only (clean); its other positions are a guess" in card
+    config["training"]["data"]["knobs"]["gain"] = [5.0]
+    assert "gain was recorded at one value only (5); turning it is a guess" in render_card(config)
+
+
+def test_use_is_shown_in_python_and_on_the_command_line(config: dict[str, Any]) -> None:
+    card = render_card(config)
+    assert "model.process(dry.T, {'gain': 5.0, 'mode': 'clean'}, sample_rate=sample_rate)" in card
+    assert "neuralfx process in.wav -m ./my-amp -k gain=5 -k mode=clean -o out.wav" in card
+
+
+def test_origin_licence_and_names_are_stated(config: dict[str, Any]) -> None:
+    card = render_card(config)
+    for line in ("- Recordings: My takes", "- Takes: 1", "- Seed: 3", "- Arguments: hidden_size=8, lr=0.001"):
+        assert line in card
+    assert "under: **cc-by-4.0**" in card
+    assert "trademarks of their makers" in card
+
+
+def test_an_effect_without_knobs_and_a_bare_description_are_enough(config: dict[str, Any]) -> None:
+    card = render_card({**config, "effect": Effect("amp", 48_000).to_dict(), "training": {}, "metrics": {"esr": 0.5}})
+    assert "None: the device was recorded at one setting." in card
+    assert "# amp, modelled with LSTMFiLMGLU" in card
