@@ -1,0 +1,228 @@
+"""``neuralfx fit``, ``validate``, ``test`` and ``predict``: Lightning's command line with our defaults.
+
+Everything that a run writes lies in ``runs/<name>``: config.yaml, checkpoints, log, audio, plots and metrics.json.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from argparse import ArgumentError
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import lightning
+from jsonargparse import Namespace
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import CSVLogger
+
+import neuralfx.datasets
+import neuralfx.models
+from neuralfx.errors import ConfigError, DatasetNotFoundError, NeuralfxError, closest, join_words
+from neuralfx.models.base import EffectModule
+from neuralfx.models.catalogue import ARCHITECTURES
+from neuralfx.reports.run import RunReport
+
+log = logging.getLogger(__name__)
+
+EXPECTED_WARNINGS = (
+    "LightningCLI's args parameter",  # the arguments are the command line's own, with recipes found
+    "The '.*_dataloader' does not have many workers",  # lanes run on from batch to batch: one process reads them
+    "Checkpoint directory .* exists and is not empty",  # a run that goes on
+    "`training_step` returned `None`",  # while all lanes warm up
+    "`isinstance\\(treespec, LeafSpec\\)` is deprecated",  # Lightning 2.6 beside torch 2.13
+)
+
+
+def main(command: str, argv: Sequence[str]) -> int:
+    """Run one of Lightning's subcommands; returns the exit code."""
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda record: "Tip: " not in record.msg)
+    os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # Lightning 2.6 uses deprecated calls
+    for expected in EXPECTED_WARNINGS:
+        warnings.filterwarnings("ignore", expected)
+    for name in ARCHITECTURES:  # LightningCLI finds classes by name among those that are imported
+        neuralfx.models.architecture(name)
+    try:
+        TrainingCommandLine([command, *find_recipes(argv)])
+    except (ArgumentError, ValueError) as error:
+        if isinstance(error, NeuralfxError):
+            raise
+        raise ConfigError(summarise(str(error))) from error
+    return 0
+
+
+def summarise(message: str) -> str:
+    """The lines of jsonargparse's report that say what is wrong, without its wrapping, in one line.
+
+    Example:
+        >>> summarise('''Parser key "model":
+        ...   Errors:
+        ...     - Option 'hidden' is not accepted
+        ...   Given value: 5''')
+        "Option 'hidden' is not accepted"
+    """
+    wrapping = ("Parser key", "Does not validate", "Subtypes:", "Errors:", "Given value", "Problem with given class")
+    lines = [line.strip().removeprefix("- ") for line in message.splitlines()]
+    telling = [line for line in lines if line and not line.startswith(wrapping) and "NoneType" not in line]
+    return "; ".join(telling[:2]) or lines[0]
+
+
+def find_recipes(argv: Sequence[str]) -> list[str]:
+    """Replace the names of shipped configurations after ``--config`` by their paths.
+
+    A name is the stem of a file below ``configs``: ``od300-lstm`` finds ``configs/recipes/od300-lstm.yaml``. Paths of
+    existing files stay as they are.
+
+    Raises:
+        ConfigError: If a value is neither a file nor the name of a shipped configuration.
+    """
+    found = list(argv)
+    for index, word in enumerate(argv):
+        option, separator, value = word.partition("=")
+        if option not in ("--config", "-c"):
+            continue
+        if separator:
+            found[index] = f"{option}={_find_recipe(value)}"
+        elif index + 1 < len(argv):
+            found[index + 1] = _find_recipe(argv[index + 1])
+    return found
+
+
+def configs_folder() -> Path:
+    """Where the shipped configurations are: inside the installed package, or beside it in a checkout."""
+    package = Path(str(resources.files("neuralfx")))
+    inside = package / "configs"
+    return inside if inside.is_dir() else package.parent / "configs"
+
+
+def _find_recipe(value: str) -> str:
+    if Path(value).exists():
+        return value
+    shipped = {path.stem: path for path in sorted(configs_folder().rglob("*.yaml"))}
+    if value in shipped:
+        return str(shipped[value])
+    close = closest(value, shipped)
+    hint = f"did you mean {join_words(close, last='or')}?" if close else f"recipes: {', '.join(shipped)}."
+    raise ConfigError(f"--config {value}: no such file, and no shipped configuration of this name; {hint}")
+
+
+class TrainingCommandLine(LightningCLI):
+    """LightningCLI in subclass mode: classes from YAML, the effect of the data handed to the model, one run folder."""
+
+    def __init__(self, arguments: list[str]) -> None:
+        super().__init__(
+            EffectModule,
+            lightning.LightningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            auto_configure_optimizers=False,
+            save_config_callback=None,  # before_fit writes one config.yaml into the run folder
+            seed_everything_default=0,
+            parser_kwargs={"exit_on_error": False},  # errors are told by neuralfx.cli, in one line
+            trainer_defaults={"max_epochs": 100, "log_every_n_steps": 1, "num_sanity_val_steps": 0},
+            args=arguments,
+        )
+
+    @property
+    def settings(self) -> Namespace:
+        """The configuration of the subcommand that runs."""
+        return self.config[self.subcommand]
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the run's own options; the model's effect comes from the data."""
+        parser.add_argument(
+            "--run", type=str | None, default=None, help="Folder of the run; default: runs/<name of the last config>."
+        )
+        parser.add_argument(
+            "--fresh", type=bool, default=False, help="Start anew in a new folder instead of resuming the run."
+        )
+        # Linked on instantiation: a link at parsing time would be missing from checkpoints.
+        parser.link_arguments(
+            "data", "model.init_args.effect", compute_fn=lambda data: data.effect.to_dict(), apply_on="instantiate"
+        )
+
+    def _parse_ckpt_path(self) -> None:
+        """Leave the configuration as the user wrote it: Lightning would override it from the checkpoint."""
+
+    def before_instantiate_classes(self) -> None:
+        """Choose the run folder, and the checkpoint to go on from."""
+        self.run_folder = self._choose_run_folder()
+        checkpoints = self.run_folder / "checkpoints"
+        if self.settings.get("ckpt_path") is None:
+            last, best = checkpoints / "last.ckpt", checkpoints / "best.ckpt"
+            if self.subcommand == "fit":
+                if last.is_file() and not self.settings.trainer.fast_dev_run:
+                    log.info("resuming %s from its last checkpoint (--fresh true starts anew)", self.run_folder)
+                    self.settings.ckpt_path = str(last)
+            elif best.is_file():
+                self.settings.ckpt_path = str(best)
+            else:
+                raise DatasetNotFoundError(
+                    f"no checkpoint in {checkpoints}; run 'neuralfx fit' first, or name one with --ckpt_path."
+                )
+        self._keep_wandb_quiet()
+
+    def instantiate_trainer(self, **kwargs: Any) -> lightning.Trainer:
+        """Add log, checkpoints and report of the run to what the configuration asks for."""
+        checkpoint = ModelCheckpoint(
+            dirpath=self.run_folder / "checkpoints",
+            filename="best",
+            monitor="val_esr",
+            save_last=True,
+            enable_version_counter=False,
+        )
+        if self.settings.trainer.logger is None:
+            kwargs.setdefault("logger", CSVLogger(self.run_folder, name="log"))
+        self.trainer_defaults["callbacks"] = [checkpoint, RunReport(self.run_folder)]
+        return super().instantiate_trainer(**kwargs)
+
+    def before_fit(self) -> None:
+        """Keep the full configuration beside what comes out of it."""
+        if not self.trainer.fast_dev_run:  # type: ignore[attr-defined]
+            self.run_folder.mkdir(parents=True, exist_ok=True)
+            (self.run_folder / "config.yaml").write_text(self._dump_settings(), encoding="utf-8")
+
+    def after_fit(self) -> None:
+        """Measure the best checkpoint on the held-out part, and say what to do next."""
+        best = self.run_folder / "checkpoints" / "best.ckpt"
+        if self.trainer.fast_dev_run or self.trainer.interrupted or not best.is_file():  # type: ignore[attr-defined]
+            return
+        self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path=str(best), weights_only=True)
+        log.info("package it: neuralfx package %s --name my-model -o my-model", best)
+
+    def _dump_settings(self) -> str:
+        settings = self.settings.clone()
+        for name in ("config", "ckpt_path", "fresh", "run"):
+            settings.pop(name, None)
+        return str(self._parser(self.subcommand).dump(settings, skip_validation=True))
+
+    def _choose_run_folder(self) -> Path:
+        configs = [str(path) for path in self.settings.get("config") or []]
+        name = Path(configs[-1]).stem if configs else "run"
+        folder = Path(self.settings.run or Path("runs") / name)
+        if not self.settings.fresh:
+            return folder
+        number = 2
+        while (fresh := folder.with_name(f"{folder.name}-{number}")).exists():
+            number += 1
+        return fresh if folder.exists() else folder
+
+    def _keep_wandb_quiet(self) -> None:
+        """Without an account or a chosen mode, a WandbLogger works offline instead of asking for a key."""
+        loggers = self.settings.trainer.logger
+        for logger in loggers if isinstance(loggers, list) else [loggers]:
+            if not isinstance(logger, Namespace) or not str(logger.get("class_path", "")).endswith("WandbLogger"):
+                continue
+            chosen = logger.get("init_args", Namespace())
+            extra = logger.get("dict_kwargs") or {}
+            if chosen.get("offline") or "mode" in extra or "WANDB_MODE" in os.environ:
+                continue
+            import wandb
+
+            if not wandb.login(prompt=False, verify=False):
+                log.info("no wandb account: logging offline; 'wandb sync' uploads %s later", chosen.get("save_dir"))
+                logger["dict_kwargs"] = {**extra, "mode": "offline"}

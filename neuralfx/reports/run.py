@@ -1,0 +1,119 @@
+"""What a training run leaves to hear and to look at: audio, plots, metrics.json."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from torch import Tensor
+
+from neuralfx import audio
+from neuralfx.batch import Batch
+from neuralfx.metrics.linear import Signal, apply_linear_filter, fit_linear_filter
+from neuralfx.reports.figures import plot_signals
+
+log = logging.getLogger(__name__)
+
+
+class RunReport(lightning.Callback):
+    """Writes audio examples and plots during training, and the measures of each take after a test.
+
+    Args:
+        folder: Folder of the run.
+        every_n_epochs: Epochs between examples during training, at least 1.
+        seconds: Longest example per take, in s; the baselines are measured on it too.
+    """
+
+    def __init__(self, folder: str | Path, every_n_epochs: int = 25, seconds: float = 60.0) -> None:
+        self.folder = Path(folder)
+        self.every_n_epochs = every_n_epochs
+        self.seconds = seconds
+        self._pieces: dict[int, list[Tensor]] = {}
+
+    def on_validation_batch_end(  # noqa: D102
+        self, trainer: lightning.Trainer, pl_module: Any, outputs: Any, batch: Batch, *_: Any, **__: Any
+    ) -> None:
+        if not trainer.sanity_checking and trainer.current_epoch % self.every_n_epochs == 0:
+            self._collect(pl_module, outputs, batch)
+
+    def on_test_batch_end(  # noqa: D102
+        self, trainer: lightning.Trainer, pl_module: Any, outputs: Any, batch: Batch, *_: Any, **__: Any
+    ) -> None:
+        self._collect(pl_module, outputs, batch)
+
+    def on_validation_epoch_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:  # noqa: D102
+        if self._pieces and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            self._write_examples(trainer, pl_module, "validation")
+        self._pieces = {}
+
+    def on_test_epoch_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:  # noqa: D102
+        if self._pieces and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            self._write_examples(trainer, pl_module, "test")
+            self._write_measures(trainer, pl_module)
+        self._pieces = {}
+
+    def _collect(self, model: Any, estimate: Tensor, batch: Batch) -> None:
+        """Keep the scored samples of dry, wet and estimate by take, first channel, shape (3, time) each."""
+        limit = round(self.seconds * model.sample_rate)
+        signals = torch.stack([batch.dry[:, 0], batch.wet[:, 0], estimate[:, 0]], dim=1).detach().float().cpu()
+        for row, take in enumerate(batch.take.tolist()):
+            pieces = self._pieces.setdefault(take, [])
+            if sum(piece.shape[-1] for piece in pieces) < limit:
+                pieces.append(signals[row][:, batch.scored[row].cpu()])
+
+    def _examples(self) -> dict[int, tuple[Signal, Signal, Signal]]:
+        joined = {take: torch.cat(pieces, dim=-1).numpy() for take, pieces in sorted(self._pieces.items())}
+        return {take: (signals[0], signals[1], signals[2]) for take, signals in joined.items() if signals.shape[-1]}
+
+    def _write_examples(self, trainer: lightning.Trainer, model: Any, stage: str) -> None:
+        folder = self.folder / stage
+        folder.mkdir(parents=True, exist_ok=True)
+        for take, (dry, target, estimate) in self._examples().items():
+            for name, signal in (("dry", dry), ("target", target), ("model", estimate)):
+                audio.write(folder / f"take{take}-{name}.wav", signal[np.newaxis], model.sample_rate, subtype="FLOAT")
+            figure = plot_signals({"target": target, "model": estimate}, model.sample_rate, f"{stage}, take {take}")
+            figure.savefig(folder / f"take{take}.png", dpi=100)
+            for logger in trainer.loggers:
+                step = trainer.global_step
+                if hasattr(logger, "log_audio"):
+                    logger.log_audio(f"{stage}/take{take}", [estimate], step=step, sample_rate=[model.sample_rate])
+                if hasattr(logger, "log_image"):
+                    logger.log_image(f"{stage}/take{take}-plot", [str(folder / f"take{take}.png")], step=step)
+
+    def _write_measures(self, trainer: lightning.Trainer, model: Any) -> None:
+        """Write metrics.json: the error of each take beside those of the identity and of the best linear filter."""
+        data: Any = getattr(trainer, "datamodule", None)
+        summary = data.summary() if hasattr(data, "summary") else {}
+        described = dict(enumerate(summary.get("takes", [])))
+        takes = []
+        for index, (dry, target, estimate) in self._examples().items():
+            linear = apply_linear_filter(dry, fit_linear_filter(dry, target))
+            errors = {"esr": estimate, "identity_esr": dry, "linear_esr": linear}
+            takes.append(
+                {
+                    "name": described[index]["wet"]["file"] if index in described else f"take {index}",
+                    "knobs": described[index]["values"] if index in described else {},
+                    **{name: _ratio(signal, target) for name, signal in errors.items()},
+                }
+            )
+        keys = ("esr", "identity_esr", "linear_esr")
+        mean = {key: float(np.mean([take[key] for take in takes])) for key in keys}
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for name, content in (("metrics.json", {"mean": mean, "takes": takes}), ("data.json", summary)):
+            (self.folder / name).write_text(json.dumps(content, indent=2), encoding="utf-8")
+        for take in takes:
+            log.info(
+                "%s: ESR %.4f (best linear filter %.4f, dry %.4f)",
+                *(take[key] for key in ("name", "esr", "linear_esr", "identity_esr")),
+            )
+        log.info("mean ESR %.4f; written to %s", mean["esr"], self.folder / "metrics.json")
+
+
+def _ratio(estimate: Signal, target: Signal) -> float:
+    error, energy = (np.square(signal, dtype=np.float64).sum() for signal in (target - estimate, target))
+    return float(error / (energy + 1e-12))
