@@ -1,0 +1,60 @@
+"""What belongs together is there together."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+import neuralfx
+from neuralfx.hub.package import load_folder, read_config, replay_check
+from neuralfx.hub.registry import bundled, bundled_folder
+from neuralfx.models import architecture
+from neuralfx.models.catalogue import ARCHITECTURES
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_every_pair_has_a_configuration_of_its_tail(name: str) -> None:
+    config = yaml.safe_load((ROOT / "configs/models" / f"{ARCHITECTURES[name].tail}.yaml").read_text(encoding="utf-8"))
+    assert config["model"]["class_path"] == name
+
+
+@pytest.mark.parametrize("name", neuralfx.list_architectures())
+def test_every_argument_of_a_pair_is_documented(name: str) -> None:
+    pair = architecture(name)
+    documented = set(re.findall(r"^ {8}(\w+): ", inspect.getdoc(pair).replace("\n    ", "\n        "), re.MULTILINE))  # type: ignore[union-attr]
+    assert set(inspect.signature(pair).parameters) <= documented
+
+
+def test_the_defaults_have_the_papers_parameter_counts() -> None:
+    # Paper 1's LSTM and S4D for 2 knobs; torch's LSTM has a second, redundant bias of 4 * 8 parameters.
+    effect = neuralfx.Effect("two", 48_000, neuralfx.effect.Knobs([neuralfx.Knob("a"), neuralfx.Knob("b")]))
+    for name, expected in (("LSTMFiLMGLU", 781 + 32), ("S4DFiLMGLU", 715)):
+        network = architecture(name)(effect=effect.to_dict()).network
+        assert sum(parameter.numel() for parameter in network.parameters()) == expected
+
+
+@pytest.mark.parametrize("name", bundled())
+def test_every_bundled_model_proves_itself_and_has_recipe_and_card(name: str) -> None:
+    folder = bundled_folder(name)
+    assert replay_check(load_folder(folder), folder) < 1e-6
+    assert read_config(folder).name == name
+    assert (ROOT / "configs/recipes" / f"{name}.yaml").is_file()
+    card = (ROOT / "model_cards" / f"{name}.md").read_text(encoding="utf-8")
+    assert card == (folder / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_first_models_are_bundled() -> None:
+    assert "od300-lstm" in neuralfx.list_models()
+    assert neuralfx.list_models("od300*") == [name for name in bundled() if name.startswith("od300")]
+
+
+def test_every_python_file_says_what_it_is() -> None:
+    for path in (ROOT / "neuralfx").rglob("*.py"):
+        first = path.read_text(encoding="utf-8").splitlines()[0]
+        assert first.removeprefix("r").startswith('"""') and first.rstrip('"').endswith((".", ":")), path
