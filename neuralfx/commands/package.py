@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
+import hashlib
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from neuralfx.commands import ArgumentParser
 from neuralfx.errors import FormatError
 
 RUN_LEVELS = 4  # the checkpoint's own folder and those above it that may be the run's
@@ -24,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         FormatError: If the checkpoint or a file of its run is missing or damaged, or the folder holds something else.
     """
-    parser = argparse.ArgumentParser(prog="neuralfx package", description="Turn a checkpoint into a model folder.")
+    parser = ArgumentParser(prog="neuralfx package", description="Turn a checkpoint into a model folder.")
     parser.add_argument("checkpoint", type=Path, help="a .ckpt file of your own training run")
     parser.add_argument("--name", required=True, help="name of the model, such as my-amp")
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder to write")
@@ -43,10 +44,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     run = find_run(arguments.checkpoint)
     recipe = read_recipe(run, arguments.data_root)
-    metrics = read_metrics(run)
+    metrics = read_metrics(run, arguments.checkpoint)
     if not metrics:
         print(
-            f"{run}: no metrics.json, so the card will say 'not measured'; 'neuralfx test' writes it.", file=sys.stderr
+            f"{run}: no metrics.json of this checkpoint, so the card will say 'not measured'; 'neuralfx test' with "
+            "--ckpt_path writes it.",
+            file=sys.stderr,
         )
     data = read_summary(run, "data.json")
     model = load_checkpoint(arguments.checkpoint)
@@ -119,11 +122,15 @@ def read_recipe(run: Path, data_root: str | None = None) -> dict[str, Any]:
     return recipe
 
 
-def read_metrics(run: Path) -> dict[str, Any]:
-    """What the run's test measured, as a model folder states it: means by name, and ``takes``. Empty if nothing was.
+def read_metrics(run: Path, checkpoint: Path) -> dict[str, Any]:
+    """What the run's test measured of a checkpoint, as a model folder states it: means by name, and ``takes``.
 
     Args:
         run: Folder of the run.
+        checkpoint: The checkpoint in question.
+
+    Returns:
+        The measures; empty if there are none, or if they are those of another checkpoint.
 
     Raises:
         FormatError: If ``metrics.json`` is damaged.
@@ -135,6 +142,8 @@ def read_metrics(run: Path) -> dict[str, Any]:
         raise FormatError(
             f"{run / 'metrics.json'}: expected the means as a dictionary under 'mean'; run 'neuralfx test' again."
         )
+    if measured.get("checkpoint_sha256") != hashlib.sha256(checkpoint.read_bytes()).hexdigest():
+        return {}
     return {**measured["mean"], "takes": measured.get("takes", [])}
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+import yaml
 from jsonargparse import Namespace
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -156,6 +157,7 @@ class TrainingCommandLine(LightningCLI):
             last, best = checkpoints / "last.ckpt", checkpoints / "best.ckpt"
             if self.subcommand == "fit":
                 if last.is_file() and not self.settings.trainer.fast_dev_run:
+                    self._refuse_other_settings()
                     log.info("resuming %s from its last checkpoint (--fresh true starts anew)", self.run_folder)
                     self.settings.ckpt_path = str(last)
             elif best.is_file():
@@ -179,6 +181,20 @@ class TrainingCommandLine(LightningCLI):
             kwargs.setdefault("logger", CSVLogger(self.run_folder, name="log"))
         self.trainer_defaults["callbacks"] = [checkpoint, RunReport(self.run_folder)]
         return super().instantiate_trainer(**kwargs)
+
+    def _refuse_other_settings(self) -> None:
+        """A run goes on with the model and data that it began with: its checkpoint holds their results."""
+        before = yaml.safe_load((self.run_folder / "config.yaml").read_text(encoding="utf-8"))
+        now = yaml.safe_load(self._dump_settings())
+        for settings in (before, now):
+            for free in ("root", "num_workers"):
+                settings["data"].get("init_args", {}).pop(free, None)
+        changed = [part for part in ("model", "data", "seed_everything") if before.get(part) != now.get(part)]
+        if changed:
+            raise ConfigError(
+                f"{self.run_folder} was begun with other settings of {join_words(changed)}; pass --fresh true to begin "
+                "a new run, or --run FOLDER to name one."
+            )
 
     def before_fit(self) -> None:
         """Keep the full configuration beside what comes out of it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from pathlib import Path
@@ -33,7 +34,8 @@ class RunReport(lightning.Callback):
         self.folder = Path(folder)
         self.every_n_epochs = every_n_epochs
         self.seconds = seconds
-        self._pieces: dict[int, list[Tensor]] = {}
+        # By take and row: ranges of one take may play side by side.
+        self._pieces: dict[tuple[int, int], list[Tensor]] = {}
 
     def on_validation_batch_end(  # noqa: D102
         self, trainer: lightning.Trainer, pl_module: Any, outputs: Any, batch: Batch, *_: Any, **__: Any
@@ -62,13 +64,16 @@ class RunReport(lightning.Callback):
         limit = round(self.seconds * model.sample_rate)
         signals = torch.stack([batch.dry[:, 0], batch.wet[:, 0], estimate[:, 0]], dim=1).detach().float().cpu()
         for row, take in enumerate(batch.take.tolist()):
-            pieces = self._pieces.setdefault(take, [])
+            pieces = self._pieces.setdefault((take, row), [])
             if sum(piece.shape[-1] for piece in pieces) < limit:
                 pieces.append(signals[row][:, batch.scored[row].cpu()])
 
     def _examples(self) -> dict[int, tuple[Signal, Signal, Signal]]:
-        joined = {take: torch.cat(pieces, dim=-1).numpy() for take, pieces in sorted(self._pieces.items())}
-        return {take: (signals[0], signals[1], signals[2]) for take, signals in joined.items() if signals.shape[-1]}
+        joined: dict[int, list[Tensor]] = {}
+        for (take, _), pieces in sorted(self._pieces.items()):
+            joined.setdefault(take, []).extend(pieces)
+        signals = {take: torch.cat(pieces, dim=-1).numpy() for take, pieces in joined.items()}
+        return {take: (dry, wet, estimate) for take, (dry, wet, estimate) in signals.items() if len(dry)}
 
     def _write_examples(self, trainer: lightning.Trainer, model: Any, stage: str) -> None:
         folder = self.folder / stage
@@ -90,21 +95,28 @@ class RunReport(lightning.Callback):
         data: Any = getattr(trainer, "datamodule", None)
         summary = data.summary() if hasattr(data, "summary") else {}
         described = dict(enumerate(summary.get("takes", [])))
+        ratios = model.test_error.per_take()  # of all samples and channels; silent takes are left out
         takes = []
-        for index, (dry, target, estimate) in self._examples().items():
+        for index, (dry, target, _) in self._examples().items():
+            if index not in ratios:
+                continue
             linear = apply_linear_filter(dry, fit_linear_filter(dry, target))
-            errors = {"esr": estimate, "identity_esr": dry, "linear_esr": linear}
             takes.append(
                 {
                     "name": described[index]["wet"]["file"] if index in described else f"take {index}",
                     "knobs": described[index]["values"] if index in described else {},
-                    **{name: _ratio(signal, target) for name, signal in errors.items()},
+                    "esr": float(ratios[index]),
+                    "identity_esr": _ratio(dry, target),
+                    "linear_esr": _ratio(linear, target),
                 }
             )
+        if not takes:
+            return
         keys = ("esr", "identity_esr", "linear_esr")
         mean = {key: float(np.mean([take[key] for take in takes])) for key in keys}
         self.folder.mkdir(parents=True, exist_ok=True)
-        for name, content in (("metrics.json", {"mean": mean, "takes": takes}), ("data.json", summary)):
+        measured = {"checkpoint_sha256": _checksum(trainer.ckpt_path), "mean": mean, "takes": takes}
+        for name, content in (("metrics.json", measured), ("data.json", summary)):
             (self.folder / name).write_text(json.dumps(content, indent=2), encoding="utf-8")
         for take in takes:
             log.info(
@@ -112,6 +124,11 @@ class RunReport(lightning.Callback):
                 *(take[key] for key in ("name", "esr", "linear_esr", "identity_esr")),
             )
         log.info("mean ESR %.4f; written to %s", mean["esr"], self.folder / "metrics.json")
+
+
+def _checksum(path: Any) -> str:
+    """SHA-256 of the checkpoint that was measured; empty if it was none."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest() if path and Path(path).is_file() else ""
 
 
 def _ratio(estimate: Signal, target: Signal) -> float:

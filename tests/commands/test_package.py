@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,8 @@ def run(model: Any, tmp_path: Path) -> Path:
     trainer.strategy.connect(model)
     trainer.save_checkpoint(folder / "checkpoints" / "best.ckpt")
     (folder / "config.yaml").write_text(RECIPE, encoding="utf-8")
-    measured = {"mean": {"esr": 0.0123}, "takes": METRICS["takes"]}
+    checksum = hashlib.sha256((folder / "checkpoints" / "best.ckpt").read_bytes()).hexdigest()
+    measured = {"checkpoint_sha256": checksum, "mean": {"esr": 0.0123}, "takes": METRICS["takes"]}
     (folder / "metrics.json").write_text(json.dumps(measured), encoding="utf-8")
     (folder / "data.json").write_text('{"train_s": 12.5, "licence": "cc-by-4.0"}', encoding="utf-8")
     return folder

@@ -66,6 +66,24 @@ def test_fit_goes_on_where_it_was_stopped(fit: list[str], caplog: pytest.LogCapt
     assert torch.load("runs/tiny-2/checkpoints/last.ckpt", weights_only=True)["global_step"] == 3
 
 
+def test_a_run_does_not_go_on_with_other_settings(fit: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(fit) == 0
+    kept = Path("runs/tiny/config.yaml").read_text(encoding="utf-8")
+    for option, value in (("model.lr", "0.05"), ("data.test", "[[0.1, 0.3]]")):
+        assert main([*fit, f"--{option}", value]) == 2
+        assert f"other settings of {option.split('.')[0]}; pass --fresh true" in capsys.readouterr().err
+    assert Path("runs/tiny/config.yaml").read_text(encoding="utf-8") == kept
+
+
+def test_measures_belong_to_the_checkpoint_that_was_tested(fit: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(fit) == 0
+    last = torch.load("runs/tiny/checkpoints/last.ckpt", weights_only=True)
+    torch.save({**last, "epoch": 7}, "runs/tiny/checkpoints/other.ckpt")
+    assert main(["package", "runs/tiny/checkpoints/other.ckpt", "--name", "other", "-o", "other"]) == 0
+    assert "not measured" in capsys.readouterr().err
+    assert neuralfx.load("./other").metrics == {}
+
+
 def test_the_saved_configuration_tests_the_best_checkpoint(fit: list[str], recordings: Path) -> None:
     assert main(fit) == 0
     assert main(["test", "--config", "runs/tiny/config.yaml", "--run", "runs/tiny", *QUICK]) == 0
