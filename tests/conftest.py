@@ -10,6 +10,8 @@ import torch
 from neuralfx.effect import Effect, Knob, Knobs
 from tests.data.generate import write_saturator
 
+torch.set_num_threads(1)  # blocks of a few samples only wait for a second thread
+
 
 @pytest.fixture(autouse=True)
 def _seed() -> None:

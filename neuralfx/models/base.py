@@ -89,6 +89,7 @@ class EffectModule(lightning.LightningModule):
         self.card = ""
         self.metrics: dict[str, Any] = {}
         self._lanes: State | None = None
+        self._training_lanes: State | None = None
 
     # Using a model ----------------------------------------------------------------------------------------------------
 
@@ -164,13 +165,17 @@ class EffectModule(lightning.LightningModule):
         """Lanes start anew."""
         self._lanes = None
 
-    on_validation_epoch_start = on_test_epoch_start = on_predict_epoch_start = on_train_epoch_start
+    on_test_epoch_start = on_predict_epoch_start = on_train_epoch_start
+
+    def on_validation_epoch_start(self) -> None:
+        """Put the lanes of training aside: validation may come in the middle of an epoch."""
+        self._training_lanes, self._lanes = self._lanes, None
 
     def on_validation_epoch_end(self) -> None:
-        """Log the mean error-to-signal ratio over the takes."""
+        """Log the mean error-to-signal ratio over the takes, and go back to the lanes of training."""
         self.log("val_esr", self.validation_error.compute().float(), prog_bar=True)
         self.validation_error.reset()
-        self._lanes = None
+        self._lanes, self._training_lanes = self._training_lanes, None
 
     def on_test_epoch_end(self) -> None:
         """Log the mean error-to-signal ratio over the takes, and each take's."""
@@ -216,13 +221,12 @@ class EffectModule(lightning.LightningModule):
         return estimate
 
     def _scored_loss(self, estimate: Tensor, batch: Batch) -> Tensor:
-        """Loss per scored sample: what is not scored is silenced in both signals."""
-        weight = batch.scored.to(estimate.dtype)
-        scale = weight.unsqueeze(1)
+        """Loss over the whole batch; what is not scored is silenced in both signals, so that it adds nothing."""
+        scale = batch.scored.to(estimate.dtype).unsqueeze(1)
         if self.normalise_takes:
             scale = scale * batch.scale.view(-1, 1, 1)
         loss: Tensor = self.loss(estimate * scale, batch.wet * scale)
-        return loss / weight.mean()
+        return loss
 
     # Checkpoints ------------------------------------------------------------------------------------------------------
 

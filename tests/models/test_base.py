@@ -1,0 +1,117 @@
+"""What EffectModule does around a network: loss, lanes, schedule, checkpoints."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from neuralfx.batch import Batch
+from neuralfx.errors import FormatError
+from neuralfx.models import LSTMFiLMGLU
+from neuralfx.models.base import EffectModule, load_checkpoint
+from tests.checks import noise, tiny_model, two_knobs
+
+
+def segment(**changes: Any) -> Batch:
+    """Two lanes of 100 samples, all scored, running on."""
+    batch = Batch(
+        dry=noise(2, 1, 100),
+        wet=noise(2, 1, 100).flip(-1),
+        knobs=torch.rand(2, 2),
+        fresh=torch.zeros(2, dtype=torch.bool),
+        scored=torch.ones(2, 100, dtype=torch.bool),
+        scale=torch.ones(2),
+        take=torch.arange(2),
+    )
+    return batch._replace(**changes)
+
+
+def test_lanes_run_on_and_fresh_ones_start_from_silence() -> None:
+    model, batch = tiny_model("LSTMFiLMGLU"), segment()
+    start = model._estimate(batch)
+    carried = model._estimate(batch._replace(fresh=torch.tensor([True, False])))
+    torch.testing.assert_close(carried[0], start[0])
+    assert (carried[1] - start[1]).abs().max() > 1e-3
+
+
+def test_validation_leaves_the_lanes_of_training_where_they_were() -> None:
+    model, batch = tiny_model("LSTMFiLMGLU"), segment()
+    model.log = lambda *_, **__: None  # type: ignore[method-assign,assignment]
+    model._estimate(batch)
+    kept = model._lanes
+    model.on_validation_epoch_start()
+    model.validation_step(batch, 0)
+    model.on_validation_epoch_end()
+    assert model._lanes is kept
+
+
+@pytest.mark.parametrize("loss", ["mse", "l1", "esr", "mrstft"])
+def test_what_is_not_scored_neither_counts_nor_makes_the_rest_louder(loss: str) -> None:
+    model = tiny_model("LSTMFiLMGLU", losses={loss: 1.0})
+    batch, estimate = segment(dry=noise(2, 1, 4096), wet=noise(2, 1, 4096).flip(-1)), noise(2, 1, 4096)
+    scored = torch.ones(2, 4096, dtype=torch.bool)
+    whole = model._scored_loss(estimate, batch._replace(scored=scored))
+    scored[0, 100:] = False
+    part = model._scored_loss(estimate, batch._replace(scored=scored))
+    estimate[0, :, 100:] += 7.0
+    torch.testing.assert_close(model._scored_loss(estimate, batch._replace(scored=scored)), part)
+    assert part <= 2 * whole  # a few samples in a row must not weigh as much as a whole batch
+
+
+def test_normalised_takes_weigh_the_same_at_any_level() -> None:
+    model, batch = tiny_model("LSTMFiLMGLU", normalise_takes=True), segment()
+    loud = model._scored_loss(batch.dry, batch)
+    quiet = batch._replace(wet=batch.wet / 100, scale=batch.scale * 100)
+    torch.testing.assert_close(model._scored_loss(batch.dry / 100, quiet), loud)
+
+
+def test_schedules_follow_their_formulas() -> None:
+    exponential = tiny_model("LSTMFiLMGLU", schedule="exponential")
+    assert exponential._lr_factor(30) == 0.25
+    assert exponential._lr_factor(60) == 0.0625
+    cosine = tiny_model("LSTMFiLMGLU", schedule="cosine")
+    cosine._trainer = SimpleNamespace(max_epochs=10)  # type: ignore[assignment]
+    assert cosine._lr_factor(0) == 1.0
+    assert math.isclose(cosine._lr_factor(5), 0.505)
+    assert math.isclose(cosine._lr_factor(10), 0.01)
+    assert tiny_model("LSTMFiLMGLU")._lr_factor(99) == 1.0
+    with pytest.raises(FormatError, match="schedule: expected one of constant, exponential, cosine"):
+        tiny_model("LSTMFiLMGLU", schedule="linear")
+
+
+def test_the_base_is_not_a_model() -> None:
+    with pytest.raises(TypeError, match="use one of them"):
+        EffectModule(two_knobs().to_dict())
+
+
+def test_architecture_arguments_leave_training_out() -> None:
+    model = LSTMFiLMGLU(effect=two_knobs().to_dict(), hidden_size=3, lr=0.1)
+    assert model.architecture_arguments() == {"hidden_size": 3, "features": 4, "window": 64}
+
+
+def test_damaged_checkpoints_are_refused_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "bad.ckpt"
+    with pytest.raises(FormatError, match="no such checkpoint"):
+        load_checkpoint(path)
+    path.write_text("not a checkpoint", encoding="utf-8")
+    with pytest.raises(FormatError, match="not a checkpoint that neuralfx can use"):
+        load_checkpoint(path)
+    torch.save({"state_dict": {}}, path)
+    with pytest.raises(FormatError, match="not a checkpoint that neuralfx can use"):
+        load_checkpoint(path)
+
+
+def test_a_checkpoint_with_code_is_not_executed(tmp_path: Path) -> None:
+    class Payload:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return (Path.touch, (tmp_path / "executed",))
+
+    torch.save({"neuralfx": Payload()}, tmp_path / "evil.ckpt")
+    with pytest.raises(FormatError):
+        load_checkpoint(tmp_path / "evil.ckpt")
+    assert not (tmp_path / "executed").exists()
