@@ -39,6 +39,7 @@ _BLOCK_SAMPLES = 65_536
 _ZERO_CROSSINGS = 64
 _ROLLOFF = 0.9475937167399596
 _BETA = 14.769656459379492
+_LARGEST_TABLE = 2**24  # values of the resampling kernel, 128 MiB
 
 _log = logging.getLogger(__name__)
 
@@ -298,7 +299,7 @@ class Resampler:
         produced: Output samples so far.
 
     Raises:
-        AudioError: If a rate is not a positive integer.
+        AudioError: If a rate is not a positive integer, or the ratio of the rates needs a table beyond 128 MiB.
 
     Reference:
         Smith, "Digital Audio Resampling Home Page", https://ccrma.stanford.edu/~jos/resample/.
@@ -311,6 +312,11 @@ class Resampler:
         self.step, self.phases = from_hz // divisor, to_hz // divisor
         cutoff = _ROLLOFF * min(1.0, self.phases / self.step)
         self.width = math.ceil(_ZERO_CROSSINGS / cutoff)
+        if 2 * self.width * self.phases > _LARGEST_TABLE:
+            raise AudioError(
+                f"cannot resample from {from_hz} to {to_hz} Hz: the ratio {self.phases}/{self.step} needs too large "
+                "a table; use a standard rate such as 44100, 48000 or 96000 Hz."
+            )
         # Row r belongs to the outputs at floor(m a / b) + r / b; its columns are the inputs around that place.
         places = np.arange(self.phases)[:, np.newaxis] / self.phases
         times = cutoff * (np.arange(1 - self.width, self.width + 1) - places)
@@ -433,8 +439,8 @@ def _told_as_unreadable(path: Path) -> Iterator[None]:
 
 
 def _check_rate(rate: object) -> None:
-    if not isinstance(rate, (int, np.integer)) or isinstance(rate, bool) or rate <= 0:
-        raise AudioError(f"expected a sample rate as a positive integer in Hz, got {rate!r}.")
+    if not isinstance(rate, (int, np.integer)) or isinstance(rate, bool) or not 0 < rate <= 1_000_000:
+        raise AudioError(f"expected a sample rate as a positive integer of at most 1000000 Hz, got {rate!r}.")
 
 
 def _check_floating(is_floating: bool, dtype: object) -> None:

@@ -6,6 +6,7 @@ Only the subcommand that is asked for is imported, so that ``--help``, ``list`` 
 from __future__ import annotations
 
 import importlib
+import io
 import logging
 import sys
 import traceback
@@ -36,6 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         Exit code: 0 done, 1 failed, 2 bad use, 130 interrupted.
     """
+    for stream in (sys.stdout, sys.stderr):  # old Windows consoles lack some characters of cards and tables
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]

@@ -189,7 +189,9 @@ class Knobs(tuple[Knob, ...]):
 
     def __getitem__(self, key: Any) -> Any:
         if isinstance(key, str):
-            return next(knob for knob in self if knob.name == key)
+            if key not in self.names():
+                raise KeyError(f"no knob {key!r}; the knobs are {', '.join(self.names()) or 'none'}.")
+            return super().__getitem__(self.names().index(key))
         return super().__getitem__(key)
 
     def __str__(self) -> str:

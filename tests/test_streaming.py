@@ -314,7 +314,7 @@ def test_unusable_audio_says_what_is_expected(audio: Any, error: type[Exception]
 
 @pytest.mark.parametrize("rate", [0, -44_100, 48_000.5, "48000"])
 def test_unusable_sample_rates_say_what_is_expected(rate: Any) -> None:
-    with pytest.raises(AudioError, match="positive integer in Hz"):
+    with pytest.raises(AudioError, match="positive integer"):
         process_offline(Identity(), PLAIN, np.zeros(9), sample_rate=rate)
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Sequence
 
+from neuralfx.commands import ArgumentParser
 from neuralfx.hub.load import find
 from neuralfx.hub.package import read_card, read_config
 
@@ -21,9 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         FormatError: If the model is damaged or not of a format that this version reads.
         HubError: If it is given as owner/name and not in the local cache.
     """
-    parser = argparse.ArgumentParser(
-        prog="neuralfx info", description="Show a model's card, knobs, metrics and origin."
-    )
+    parser = ArgumentParser(prog="neuralfx info", description="Show a model's card, knobs, metrics and origin.")
     parser.add_argument("model", help="name, model folder, or owner/name of a model that was loaded before")
     parser.add_argument("--json", action="store_true", help="print config.json instead")
     arguments = parser.parse_args(argv)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 
+from neuralfx.commands import ArgumentParser
 from neuralfx.errors import FormatError
 from neuralfx.hub.package import WEIGHTS, read_config
 from neuralfx.hub.registry import bundled, bundled_folder, list_models
@@ -20,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         HubError: If the Hub was asked for and does not answer.
     """
-    parser = argparse.ArgumentParser(prog="neuralfx list", description="List models by name.")
+    parser = ArgumentParser(prog="neuralfx list", description="List models by name.")
     parser.add_argument("pattern", nargs="?", default="*", help="shell pattern such as 'la2a*'; default: all")
     parser.add_argument("--hub", action="store_true", help="also ask the Hugging Face Hub (needs the network)")
     parser.add_argument("--architectures", action="store_true", help="list architectures instead, with names' tails")

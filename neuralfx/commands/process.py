@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neuralfx import audio
+from neuralfx.commands import ArgumentParser
 from neuralfx.effect import Effect
-from neuralfx.errors import AudioError, AudioFileError, KnobError
+from neuralfx.errors import AudioError, AudioFileError, ConfigError, KnobError
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -46,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         KnobError: If a knob is not given as name=value, is unknown or out of range.
         ModelNotFoundError: If there is no such model.
     """
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         prog="neuralfx process",
         description="Run audio files through a model.",
         epilog=_EPILOG,
@@ -237,7 +238,7 @@ def _plan_outputs(
         targets = [Path(output)]
         named = True
     elif Path(output).is_file() or Path(output).suffix.lower() in audio.FORMATS:
-        raise AudioFileError(f"several inputs need an output folder, got the file name {output}; pass -o FOLDER.")
+        raise ConfigError(f"several inputs need an output folder, got the file name {output}; pass -o FOLDER.")
     else:
         targets = [Path(output) / source.name for source in sources]
     read = {_real_path(source) for source in sources}
@@ -245,13 +246,13 @@ def _plan_outputs(
     for source, target in zip(sources, targets):
         audio.format_of(target)
         if _real_path(target) in read:
-            raise AudioFileError(f"{target} is an input and is not replaced; pass another -o.")
+            raise ConfigError(f"{target} is an input and is not replaced; pass another -o.")
         if _real_path(target) in written:
             other = written[_real_path(target)]
-            raise AudioFileError(f"{other} and {source} would both be written to {target}; process them separately.")
+            raise ConfigError(f"{other} and {source} would both be written to {target}; process them separately.")
         written[_real_path(target)] = source
         if target.exists() and not (named or overwrite):
-            raise AudioFileError(f"{target} exists; pass -y to replace it.")
+            raise ConfigError(f"{target} exists; pass -y to replace it.")
     return targets
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import neuralfx
-from neuralfx.errors import FormatError, HubError, ModelNotFoundError
+from neuralfx.errors import ConfigError, FormatError, HubError, ModelNotFoundError
 from neuralfx.hub.package import CARD, CONFIG, FILES, WEIGHTS, load_folder
 from neuralfx.hub.registry import bundled, bundled_folder
 
@@ -64,9 +64,25 @@ def load(
         ModelNotFoundError: If there is no such model, revision or folder.
         HubError: If the Hub cannot be reached or wants to know who asks.
         FormatError: If the model is damaged or not of a format that this version reads.
+        ConfigError: If there is no such device.
     """
+    check_device(device)
     found = find(name, revision=revision, token=token, cache_dir=cache_dir, offline=offline, endpoint=endpoint)
     return load_folder(found.folder, device, found.root)
+
+
+def check_device(device: Any) -> None:
+    """Refuse a device that torch does not know or that this machine does not have.
+
+    Raises:
+        ConfigError: If there is no such device.
+    """
+    import torch
+
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        raise ConfigError(f"expected a device of this machine, such as 'cpu', got {device!r}.") from error
 
 
 def find(
