@@ -50,8 +50,11 @@ def main(command: str, argv: Sequence[str]) -> int:
     try:
         TrainingCommandLine([command, *find_recipes(argv)])
     except (ArgumentError, ValueError) as error:
-        if isinstance(error, NeuralfxError):
-            raise
+        cause: BaseException | None = error
+        while cause is not None:  # jsonargparse wraps what our classes raise while they are built
+            if isinstance(cause, NeuralfxError):
+                raise cause from error
+            cause = cause.__cause__ or cause.__context__
         raise ConfigError(summarise(str(error))) from error
     return 0
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from neuralfx.errors import FormatError
+from neuralfx.errors import ConfigError
 from neuralfx.losses.esr import ESRLoss
 from neuralfx.losses.mrstft import MultiResolutionSTFTLoss
 
@@ -29,7 +29,7 @@ class WeightedSum(nn.Module):
             ``{"l1": 1.0, "mrstft": {"weight": 0.5, "fft_sizes": [128, 512, 2048]}}``.
 
     Raises:
-        FormatError: If a name, a weight or an argument is unknown.
+        ConfigError: If a name, a weight or an argument is unknown.
 
     Example:
         >>> import torch
@@ -40,18 +40,18 @@ class WeightedSum(nn.Module):
     def __init__(self, terms: Mapping[str, Any]) -> None:
         super().__init__()
         if not terms:
-            raise FormatError(f"losses: expected at least one of {', '.join(LOSSES)}, got none.")
+            raise ConfigError(f"losses: expected at least one of {', '.join(LOSSES)}, got none.")
         self.weights: dict[str, float] = {}
         self.terms = nn.ModuleDict()
         for name, setting in terms.items():
             if name not in LOSSES:
-                raise FormatError(f"losses: expected names among {', '.join(LOSSES)}, got {name!r}.")
+                raise ConfigError(f"losses: expected names among {', '.join(LOSSES)}, got {name!r}.")
             arguments = dict(setting) if isinstance(setting, Mapping) else {"weight": setting}
             self.weights[name] = float(arguments.pop("weight", 1.0))
             try:
                 self.terms[name] = LOSSES[name](**arguments)
             except TypeError as error:
-                raise FormatError(f"losses: {name} does not take these arguments: {error}.") from None
+                raise ConfigError(f"losses: {name} does not take these arguments: {error}.") from None
 
     def forward(self, estimate: Tensor, target: Tensor) -> Tensor:
         """Loss of signals of shape (batch, channels, time), a scalar."""

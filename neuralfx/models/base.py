@@ -16,7 +16,7 @@ from torch import Tensor
 from neuralfx import __version__
 from neuralfx.batch import Batch
 from neuralfx.effect import Effect, Knobs
-from neuralfx.errors import FormatError
+from neuralfx.errors import ConfigError, FormatError
 from neuralfx.losses import WeightedSum
 from neuralfx.metrics import ErrorToSignalRatio
 from neuralfx.models import architecture
@@ -72,7 +72,7 @@ class EffectModule(lightning.LightningModule):
         if type(self) is EffectModule:
             raise TypeError("EffectModule is the base of all pairs; use one of them, such as LSTMFiLMGLU.")
         if schedule not in SCHEDULES:
-            raise FormatError(f"schedule: expected one of {', '.join(SCHEDULES)}, got {schedule!r}.")
+            raise ConfigError(f"schedule: expected one of {', '.join(SCHEDULES)}, got {schedule!r}.")
         self.save_hyperparameters()  # the subclass's too
         for added_by_command_line in ("_class_path", "_instantiator"):
             self.hparams.pop(added_by_command_line, None)

@@ -121,6 +121,13 @@ def test_names_of_shipped_configurations_are_found() -> None:
         find_recipes(["--config", "od300-lstn"])
 
 
+def test_missing_recordings_and_devices_are_named(fit: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*fit, "--data.root", "nowhere"]) == 1
+    assert "nowhere" in capsys.readouterr().err.splitlines()[-1]
+    assert main([*fit, "--data.device", "saturato"]) in (1, 2)
+    assert "saturator" in capsys.readouterr().err.splitlines()[-1]
+
+
 def test_errors_in_the_configuration_are_told_in_one_line(fit: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     for option, value, told in (
         ("losses", "{cosine: 1}", "losses: expected names among mse, l1, esr, mrstft, got 'cosine'."),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from neuralfx.errors import FormatError
+from neuralfx.errors import ConfigError
 from neuralfx.losses import LOSSES, WeightedSum
 
 
@@ -30,5 +30,5 @@ def test_terms_are_weighted_and_take_arguments() -> None:
 
 @pytest.mark.parametrize("terms", [{}, {"cosine": 1.0}, {"mse": {"weight": 1.0, "taps": 3}}])
 def test_unknown_losses_and_arguments_are_refused(terms: dict[str, Any]) -> None:
-    with pytest.raises(FormatError, match="losses: "):
+    with pytest.raises(ConfigError, match="losses: "):
         WeightedSum(terms)

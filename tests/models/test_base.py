@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from neuralfx.batch import Batch
-from neuralfx.errors import FormatError
+from neuralfx.errors import ConfigError, FormatError
 from neuralfx.models import LSTMFiLMGLU
 from neuralfx.models.base import EffectModule, load_checkpoint
 from tests.checks import noise, tiny_model, two_knobs
@@ -80,7 +80,7 @@ def test_schedules_follow_their_formulas() -> None:
     assert math.isclose(cosine._lr_factor(5), 0.505)
     assert math.isclose(cosine._lr_factor(10), 0.01)
     assert tiny_model("LSTMFiLMGLU")._lr_factor(99) == 1.0
-    with pytest.raises(FormatError, match="schedule: expected one of constant, exponential, cosine"):
+    with pytest.raises(ConfigError, match="schedule: expected one of constant, exponential, cosine"):
         tiny_model("LSTMFiLMGLU", schedule="linear")
 
 
