@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ import yaml
 
 from neuralfx.commands import ArgumentParser
 from neuralfx.errors import FormatError
+from neuralfx.files import sha256
 
 RUN_LEVELS = 4  # the checkpoint's own folder and those above it that may be the run's
 
@@ -142,7 +142,7 @@ def read_metrics(run: Path, checkpoint: Path) -> dict[str, Any]:
         raise FormatError(
             f"{run / 'metrics.json'}: expected the means as a dictionary under 'mean'; run 'neuralfx test' again."
         )
-    if measured.get("checkpoint_sha256") != hashlib.sha256(checkpoint.read_bytes()).hexdigest():
+    if measured.get("checkpoint_sha256") != sha256(checkpoint):
         return {}
     return {**measured["mean"], "takes": measured.get("takes", [])}
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
 import itertools
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 from lightning import LightningDataModule
@@ -21,6 +19,7 @@ from neuralfx.datasets.lanes import AlignedTake, EvaluationLanes, Span, Training
 from neuralfx.datasets.manifest import Recording, Take, read_recording
 from neuralfx.effect import Effect
 from neuralfx.errors import FormatError
+from neuralfx.files import sha256
 
 _log = logging.getLogger(__name__)
 
@@ -221,7 +220,7 @@ class PairedAudioDataModule(LightningDataModule):
             of the aligned take.
         """
         self.setup()
-        checksum = functools.cache(_sha256)
+        checksum = functools.cache(sha256)
         rate = self.effect.sample_rate
         takes = []
         aligned = itertools.zip_longest(self.recording.takes, self._takes, self._ranges, self.alignments)
@@ -356,11 +355,3 @@ class _EpochLoader(DataLoader[Batch]):
     def __iter__(self) -> Any:
         self.dataset.set_epoch(self.dataset.epoch + 1)
         return super().__iter__()
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from pathlib import Path
@@ -15,10 +14,13 @@ from torch import Tensor
 
 from neuralfx import audio
 from neuralfx.batch import Batch
+from neuralfx.files import sha256
 from neuralfx.metrics.linear import Signal, apply_linear_filter, fit_linear_filter
 from neuralfx.reports.figures import plot_signals
 
 log = logging.getLogger(__name__)
+
+Examples = dict[int, tuple[Signal, Signal, Signal]]  # dry, target and estimate by take, each of shape (time,)
 
 
 class RunReport(lightning.Callback):
@@ -50,13 +52,14 @@ class RunReport(lightning.Callback):
 
     def on_validation_epoch_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:  # noqa: D102
         if self._pieces and not trainer.fast_dev_run:  # type: ignore[attr-defined]
-            self._write_examples(trainer, pl_module, "validation")
+            self._write_examples(trainer, pl_module, "validation", self._examples())
         self._pieces = {}
 
     def on_test_epoch_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:  # noqa: D102
         if self._pieces and not trainer.fast_dev_run:  # type: ignore[attr-defined]
-            self._write_examples(trainer, pl_module, "test")
-            self._write_measures(trainer, pl_module)
+            examples = self._examples()
+            self._write_examples(trainer, pl_module, "test", examples)
+            self._write_measures(trainer, pl_module, examples)
         self._pieces = {}
 
     def _collect(self, model: Any, estimate: Tensor, batch: Batch) -> None:
@@ -68,17 +71,17 @@ class RunReport(lightning.Callback):
             if sum(piece.shape[-1] for piece in pieces) < limit:
                 pieces.append(signals[row][:, batch.scored[row].cpu()])
 
-    def _examples(self) -> dict[int, tuple[Signal, Signal, Signal]]:
+    def _examples(self) -> Examples:
         joined: dict[int, list[Tensor]] = {}
         for (take, _), pieces in sorted(self._pieces.items()):
             joined.setdefault(take, []).extend(pieces)
         signals = {take: torch.cat(pieces, dim=-1).numpy() for take, pieces in joined.items()}
         return {take: (dry, wet, estimate) for take, (dry, wet, estimate) in signals.items() if len(dry)}
 
-    def _write_examples(self, trainer: lightning.Trainer, model: Any, stage: str) -> None:
+    def _write_examples(self, trainer: lightning.Trainer, model: Any, stage: str, examples: Examples) -> None:
         folder = self.folder / stage
         folder.mkdir(parents=True, exist_ok=True)
-        for take, (dry, target, estimate) in self._examples().items():
+        for take, (dry, target, estimate) in examples.items():
             for name, signal in (("dry", dry), ("target", target), ("model", estimate)):
                 audio.write(folder / f"take{take}-{name}.wav", signal[np.newaxis], model.sample_rate, subtype="FLOAT")
             figure = plot_signals({"target": target, "model": estimate}, model.sample_rate, f"{stage}, take {take}")
@@ -90,14 +93,14 @@ class RunReport(lightning.Callback):
                 if hasattr(logger, "log_image"):
                     logger.log_image(f"{stage}/take{take}-plot", [str(folder / f"take{take}.png")], step=step)
 
-    def _write_measures(self, trainer: lightning.Trainer, model: Any) -> None:
+    def _write_measures(self, trainer: lightning.Trainer, model: Any, examples: Examples) -> None:
         """Write metrics.json: the error of each take beside those of the identity and of the best linear filter."""
         data: Any = getattr(trainer, "datamodule", None)
         summary = data.summary() if hasattr(data, "summary") else {}
         described = dict(enumerate(summary.get("takes", [])))
         ratios = model.test_error.per_take()  # of all samples and channels; silent takes are left out
         takes = []
-        for index, (dry, target, _) in self._examples().items():
+        for index, (dry, target, _) in examples.items():
             if index not in ratios:
                 continue
             linear = apply_linear_filter(dry, fit_linear_filter(dry, target))
@@ -115,7 +118,8 @@ class RunReport(lightning.Callback):
         keys = ("esr", "identity_esr", "linear_esr")
         mean = {key: float(np.mean([take[key] for take in takes])) for key in keys}
         self.folder.mkdir(parents=True, exist_ok=True)
-        measured = {"checkpoint_sha256": _checksum(trainer.ckpt_path), "mean": mean, "takes": takes}
+        checksum = sha256(trainer.ckpt_path) if trainer.ckpt_path else ""
+        measured = {"checkpoint_sha256": checksum, "mean": mean, "takes": takes}
         for name, content in (("metrics.json", measured), ("data.json", summary)):
             (self.folder / name).write_text(json.dumps(content, indent=2), encoding="utf-8")
         for take in takes:
@@ -124,11 +128,6 @@ class RunReport(lightning.Callback):
                 *(take[key] for key in ("name", "esr", "linear_esr", "identity_esr")),
             )
         log.info("mean ESR %.4f; written to %s", mean["esr"], self.folder / "metrics.json")
-
-
-def _checksum(path: Any) -> str:
-    """SHA-256 of the checkpoint that was measured; empty if it was none."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest() if path and Path(path).is_file() else ""
 
 
 def _ratio(estimate: Signal, target: Signal) -> float:
