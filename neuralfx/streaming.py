@@ -16,11 +16,13 @@ from neuralfx.audio import Resampler
 from neuralfx.effect import Effect
 from neuralfx.errors import AudioError, ShapeError
 from neuralfx.nn.network import Network, State
+from neuralfx.nn.state import map_state
 
 Audio = TypeVar("Audio")  # a NumPy array or a torch tensor: what comes in is what comes out
 Knobs = npt.NDArray[np.float32]
 
 _OFFLINE_BLOCK = 65_536  # samples; bounds the memory that a long file takes
+_INAUDIBLE = 1e-30  # amplitude; below 1e-38 CPUs calculate many times slower
 
 
 class Stream:
@@ -133,7 +135,8 @@ class Stream:
             self._state = self.network.initial_state(batch_size, audio.device, audio.dtype)
         values = torch.from_numpy(knobs).to(device=audio.device, dtype=audio.dtype)
         wet: Tensor
-        wet, self._state = self.network(audio, values.repeat(batch_size, *[1] * values.dim()), self._state)
+        wet, state = self.network(audio, values.repeat(batch_size, *[1] * values.dim()), self._state)
+        self._state = map_state(_without_denormals, state)
         return wet
 
 
@@ -291,6 +294,13 @@ def _as_arrays(knobs: Mapping[str, Any] | None) -> dict[str, Any]:
 
 def _last(value: Any) -> Any:
     return value[-1] if np.ndim(value) else value
+
+
+def _without_denormals(state: Tensor) -> Tensor:
+    """A part of a state whose decayed values have arrived at 0."""
+    if not (state.is_floating_point() or state.is_complex()):
+        return state
+    return torch.where(state.abs() < _INAUDIBLE, torch.zeros_like(state), state)
 
 
 def _floating_example(network: Network) -> Tensor:

@@ -11,7 +11,12 @@ from neuralfx.models.base import EffectModule
 from neuralfx.nn.convolution import FIRBank
 from neuralfx.nn.film_glu import FiLMGLU
 from neuralfx.nn.network import Network, State
-from neuralfx.nn.recurrent import LSTM
+from neuralfx.nn.operations import Operations, add_operations, linear_operations
+from neuralfx.nn.recurrent import LSTMUnit, Recurrent
+from neuralfx.nn.rnn_concat import ConcatRNN
+from neuralfx.nn.rnn_dynamichyper import DynamicHyperRNN
+from neuralfx.nn.rnn_film import FiLMRNN
+from neuralfx.nn.rnn_statichyper import StaticHyperRNN
 
 
 class LSTMFiLMGLUNetwork(Network):
@@ -22,7 +27,7 @@ class LSTMFiLMGLUNetwork(Network):
         self.num_knobs = num_knobs
         self.receptive_field = window
         self.window = FIRBank(channels, features, window)
-        self.recurrent = LSTM(features, hidden_size)
+        self.recurrent = Recurrent(LSTMUnit(), features, hidden_size)
         self.linear = nn.Linear(hidden_size, features)
         self.conditioning = FiLMGLU(num_knobs, features)
         self.output = nn.Linear(features, channels)
@@ -43,6 +48,16 @@ class LSTMFiLMGLUNetwork(Network):
         features, memory = self.recurrent(features, memory)
         features = self.conditioning(self.linear(features), knobs)
         return self.output(features).transpose(1, 2), (history, memory)
+
+    def operations(self, moving: bool) -> Operations:
+        """Those of one sample."""
+        return add_operations(
+            self.window.operations(),
+            self.recurrent.operations(),
+            linear_operations(self.linear),
+            self.conditioning.operations(moving),
+            linear_operations(self.output),
+        )
 
 
 class LSTMFiLMGLU(EffectModule):
@@ -72,4 +87,105 @@ class LSTMFiLMGLU(EffectModule):
         super().__init__(**training)  # also saves the hyper-parameters of this class
         self.network = LSTMFiLMGLUNetwork(
             self.effect.channels, len(self.effect.knobs), hidden_size=hidden_size, features=features, window=window
+        )
+
+
+class LSTMConcat(EffectModule):
+    r"""LSTM that sees the knobs beside the audio.
+
+    Signal path: audio and knobs > LSTM > linear
+
+    .. math:: (h_n, c_n) = \mathrm{LSTM}((x_n, \phi), h_{n-1}, c_{n-1}), \qquad \hat y_n = W_o h_n + b_o
+
+    The knobs :math:`\phi` are centred to -1 to 1, as in all pairs of paper 2. State runs on along time; the published
+    trainer starts every segment from a zero state.
+
+    Args:
+        hidden_size: Units of the LSTM, at least 1.
+        training: Arguments of :class:`EffectModule`, such as ``effect`` or ``lr``.
+
+    Reference:
+        Yeh et al., "Hyper Recurrent Neural Network: Condition Mechanisms for Black-box Audio Effect Modeling",
+        DAFx 2024, section 5.1.
+    """
+
+    def __init__(self, hidden_size: int = 32, **training: Any) -> None:
+        super().__init__(**training)
+        self.network = ConcatRNN(LSTMUnit(), self.effect.channels, len(self.effect.knobs), hidden_size)
+
+
+class LSTMFiLM(EffectModule):
+    r"""LSTM whose products with input and state are scaled and shifted by the knobs, in front of its gates.
+
+    Signal path: audio > LSTM, its gates modulated by FiLM(knobs) > linear
+
+    .. math::
+        F^x = \alpha^x(\phi) \odot (W_x x_n + b_x) + \beta^x(\phi), \qquad
+        F^h = \alpha^h(\phi) \odot (W_h h_{n-1} + b_h) + \beta^h(\phi)
+
+    are the two terms of every gate. At still knobs this is a plain LSTM with other weights, and is computed as one;
+    knobs that move are read every 8 samples.
+
+    Args:
+        hidden_size: Units of the LSTM, at least 1.
+        mlp_size: Width of the two hidden layers between knobs and coefficients, at least 1.
+        training: Arguments of :class:`EffectModule`, such as ``effect`` or ``lr``.
+
+    Reference:
+        Yeh et al., "Hyper Recurrent Neural Network: Condition Mechanisms for Black-box Audio Effect Modeling",
+        DAFx 2024, section 4.1.
+    """
+
+    def __init__(self, hidden_size: int = 32, mlp_size: int = 32, **training: Any) -> None:
+        super().__init__(**training)
+        self.network = FiLMRNN(LSTMUnit(), self.effect.channels, len(self.effect.knobs), hidden_size, mlp_size)
+
+
+class LSTMStaticHyper(EffectModule):
+    r"""LSTM whose weights are made from the knobs by a hypernetwork.
+
+    Signal path: audio > LSTM with weights f(knobs) > linear
+
+    .. math:: f_x(\phi) = W_x, \quad f_h(\phi) = W_h, \quad f_b(\phi) = b
+
+    The weights stand still while the knobs do; knobs that move are read every 8 samples.
+
+    Args:
+        hidden_size: Units of the LSTM, at least 1.
+        mlp_size: Width of the two hidden layers of the hypernetwork, at least 1.
+        training: Arguments of :class:`EffectModule`, such as ``effect`` or ``lr``.
+
+    Reference:
+        Yeh et al., "Hyper Recurrent Neural Network: Condition Mechanisms for Black-box Audio Effect Modeling",
+        DAFx 2024, section 4.2.
+    """
+
+    def __init__(self, hidden_size: int = 32, mlp_size: int = 8, **training: Any) -> None:
+        super().__init__(**training)
+        self.network = StaticHyperRNN(LSTMUnit(), self.effect.channels, len(self.effect.knobs), hidden_size, mlp_size)
+
+
+class LSTMDynamicHyper(EffectModule):
+    r"""LSTM whose products are scaled at every sample by a smaller LSTM that sees the knobs.
+
+    Signal path: audio > LSTM, steered by (state and knobs > small LSTM > MLPs) > linear
+
+    Equations: :class:`~neuralfx.nn.rnn_dynamichyper.DynamicHyperRNN`. The published parameter counts of this pair
+    (21857 for 2 knobs) fit no structure that the paper describes; this is its text, with 25569.
+
+    Args:
+        hidden_size: Units of the LSTM, at least 1.
+        hyper_size: Units of the small LSTM, at least 1.
+        mlp_size: Width of the hidden layers between the two, at least 1.
+        training: Arguments of :class:`EffectModule`, such as ``effect`` or ``lr``.
+
+    Reference:
+        Yeh et al., "Hyper Recurrent Neural Network: Condition Mechanisms for Black-box Audio Effect Modeling",
+        DAFx 2024, section 4.3.
+    """
+
+    def __init__(self, hidden_size: int = 32, hyper_size: int = 8, mlp_size: int = 32, **training: Any) -> None:
+        super().__init__(**training)
+        self.network = DynamicHyperRNN(
+            LSTMUnit(), self.effect.channels, len(self.effect.knobs), hidden_size, hyper_size, mlp_size
         )

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from neuralfx.nn.operations import Operations, matrix_operations
+
 
 class FIRBank(nn.Module):
     r"""A linear layer on the most recent samples, evaluated as a bank of causal FIR filters.
@@ -44,3 +46,46 @@ class FIRBank(nn.Module):
         history = torch.cat([state, audio], dim=-1)
         features = functional.conv1d(history, self.weight, self.bias)
         return features.transpose(1, 2), history[..., history.shape[-1] - (self.taps - 1) :]
+
+    def operations(self) -> Operations:
+        """Those of one sample."""
+        return matrix_operations(self.weight.shape[0], self.in_channels * self.taps)
+
+
+class CausalConv1d(nn.Module):
+    r"""A dilated convolution that sees the current sample and the past, with the past as state.
+
+    .. math:: y_n = b + \sum_{j=0}^{K-1} W_j\, x_{n - (K-1-j) d}
+
+    Args:
+        in_channels: Channels in.
+        out_channels: Channels out.
+        kernel_size: Samples K that one output sees, at least 1.
+        dilation: Distance d between them in samples, at least 1.
+
+    Attributes:
+        history_samples: Samples of the past that an output depends on, (K - 1) d.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, dilation: int = 1) -> None:
+        super().__init__()
+        self.history_samples = (kernel_size - 1) * dilation
+        self.convolution = nn.Conv1d(in_channels, out_channels, kernel_size, dilation=dilation)
+
+    def initial_state(self, batch_size: int, device: torch.device | None, dtype: torch.dtype) -> Tensor:
+        """Zeros before the first sample, shape (batch, in_channels, history_samples)."""
+        return torch.zeros(batch_size, self.convolution.in_channels, self.history_samples, device=device, dtype=dtype)
+
+    def forward(self, features: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Filter (batch, in_channels, time) into (batch, out_channels, time), time at least 1."""
+        history = torch.cat([state, features], dim=-1)
+        return self.convolution(history), history[..., history.shape[-1] - self.history_samples :]
+
+    def operations(self, known: int = 0) -> Operations:
+        """Those of one sample.
+
+        Args:
+            known: How many of the input channels stand still, so that the bias holds their share.
+        """
+        out_channels, in_channels, kernel_size = self.convolution.weight.shape
+        return matrix_operations(out_channels, (in_channels - known) * kernel_size)

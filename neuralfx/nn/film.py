@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from neuralfx.nn.operations import Operations, add_operations, linear_operations
+
 
 class FiLM(nn.Module):
     r"""Scale and shift features by functions of the knobs.
@@ -34,3 +36,9 @@ class FiLM(nn.Module):
         scale, shift = self.linear(knobs if knobs.dim() == 3 else knobs.unsqueeze(1)).chunk(2, dim=-1)
         modulated: Tensor = scale * features + shift
         return modulated
+
+    def operations(self, moving: bool) -> Operations:
+        """Those of one sample; scale and shift are only computed while knobs move."""
+        features = self.linear.out_features // 2
+        generated = linear_operations(self.linear) if moving else Operations()
+        return add_operations(generated, Operations(features, features))

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from neuralfx.nn.film import FiLM
+from neuralfx.nn.operations import Operations, add_operations, linear_operations
 
 
 class FiLMGLU(nn.Module):
@@ -44,3 +45,10 @@ class FiLMGLU(nn.Module):
         content, gate = self.linear(features).chunk(2, dim=-1)
         gated: Tensor = content * functional.softsign(gate)
         return gated
+
+    def operations(self, moving: bool) -> Operations:
+        """Those of one sample; a softsign is an absolute value, an addition and a division."""
+        features = self.linear.in_features
+        modulation = self.film.operations(moving) if self.film is not None else Operations()
+        gate = Operations(features, features, 2 * features)
+        return add_operations(modulation, linear_operations(self.linear), gate)

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from neuralfx.nn.operations import Operations
+
 State = Any  # a Tensor, or a tuple of states: nested tuples of tensors, batch first
 
 
@@ -39,10 +41,18 @@ class Network(nn.Module, abc.ABC):
         """Process one block.
 
         Args:
-            audio: Dry audio, shape (batch, channels, time).
+            audio: Dry audio, shape (batch, channels, time), time at least 1.
             knobs: Normalised knob values, shape (batch, knobs), or (batch, time, knobs) if they move.
             state: What :meth:`initial_state` or the call before returned.
 
         Returns:
             The estimate of the wet audio, shape (batch, channels, time), and the state after it.
         """
+
+    def operations(self, moving: bool) -> Operations | None:
+        """What one sample of audio costs; None where nobody has counted it.
+
+        Args:
+            moving: Whether the knobs move, so that what depends on them alone is computed along with the audio.
+        """
+        return None

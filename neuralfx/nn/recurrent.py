@@ -1,43 +1,254 @@
-"""Gated recurrent layers with their state as a batch-first value."""
+"""Gated recurrent units: their equations once, run by torch's fused kernels where rows share weights."""
 
 from __future__ import annotations
+
+import abc
+import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from neuralfx.nn.network import State
+from neuralfx.nn.operations import Operations, add_operations, matrix_operations
 
 
-class LSTM(nn.Module):
-    r"""Long short-term memory along time.
+class RecurrentWeights(NamedTuple):
+    """What a gated unit multiplies with and adds; G gates of H units stacked in torch's order.
+
+    Attributes:
+        input: W_x, shape (G * H, features), or (batch, G * H, features) if every row has its own.
+        hidden: W_h, shape (G * H, H), or (batch, G * H, H).
+        input_bias: b_x, shape (G * H,), or (batch, G * H).
+        hidden_bias: b_h, same shape.
+    """
+
+    input: Tensor
+    hidden: Tensor
+    input_bias: Tensor
+    hidden_bias: Tensor
+
+
+class Unit(abc.ABC):
+    """The equations of a gated recurrent unit, without weights.
+
+    Attributes:
+        gates: Blocks of H rows in the weights, G.
+        hidden_biases: Gates whose hidden bias is not just added to the input bias.
+    """
+
+    gates: int
+    hidden_biases: int
+
+    @abc.abstractmethod
+    def initial_state(
+        self, batch_size: int, hidden_size: int, device: torch.device | None, dtype: torch.dtype
+    ) -> State:
+        """Zeros."""
+
+    @abc.abstractmethod
+    def output(self, state: State) -> Tensor:
+        """The part of the state that is the unit's output h, shape (batch, H)."""
+
+    @abc.abstractmethod
+    def step(self, from_input: Tensor, from_state: Tensor, state: State) -> State:
+        """Advance by one sample.
+
+        Args:
+            from_input: W_x x + b_x, shape (batch, G * H).
+            from_state: W_h h + b_h, same shape.
+            state: State after the sample before.
+        """
+
+    @abc.abstractmethod
+    def run_fused(self, features: Tensor, weights: RecurrentWeights, state: State) -> tuple[Tensor, State]:
+        """Run (batch, time, features) into (batch, time, H) with weights that all rows share, by torch's kernel."""
+
+    @abc.abstractmethod
+    def build(self, features: int, hidden_size: int) -> nn.RNNBase:
+        """The layer as torch has it."""
+
+    @abc.abstractmethod
+    def start_biases(self, input_bias: Tensor, hidden_bias: Tensor) -> None:
+        """Change biases of shape (G * H,) in place, to what training should start with."""
+
+    @abc.abstractmethod
+    def step_operations(self, hidden_size: int) -> Operations:
+        """Those of :meth:`step`, for one row."""
+
+    def run(self, features: Tensor, weights: RecurrentWeights, state: State) -> tuple[Tensor, State]:
+        """Run (batch, time, features) into (batch, time, H), time at least 1."""
+        if weights.hidden.dim() == 2:
+            return self.run_fused(features, weights, state)
+        from_input = torch.baddbmm(weights.input_bias.unsqueeze(1), features, weights.input.mT)
+        hidden, bias = weights.hidden.mT, weights.hidden_bias.unsqueeze(1)
+        outputs = []
+        for sample in from_input.unbind(1):
+            from_state = torch.baddbmm(bias, self.output(state).unsqueeze(1), hidden).squeeze(1)
+            state = self.step(sample, from_state, state)
+            outputs.append(self.output(state))
+        return torch.stack(outputs, dim=1), state
+
+    def operations(self, features: int, hidden_size: int) -> Operations:
+        """Those of one sample; biases that are added to the same sum count once."""
+        rows = self.gates * hidden_size
+        return add_operations(
+            matrix_operations(rows, features),
+            matrix_operations(rows, hidden_size, bias=False),
+            Operations(0, self.hidden_biases * hidden_size),
+            self.step_operations(hidden_size),
+        )
+
+
+class LSTMUnit(Unit):
+    r"""Long short-term memory.
 
     .. math::
-        i, f, o = \sigma(W u_n + U h_{n-1} + b), \quad g = \tanh(W_g u_n + U_g h_{n-1} + b_g), \quad
+        i, f, o = \sigma(W x_n + U h_{n-1} + b), \quad g = \tanh(W_g x_n + U_g h_{n-1} + b_g), \quad
         c_n = f \odot c_{n-1} + i \odot g, \quad h_n = o \odot \tanh(c_n)
 
-    torch's cell has two bias vectors where the papers have one: ``4 * hidden_size`` redundant parameters. The forget
-    gate starts with a bias of 1, as in Keras, so that memory exists from the first step.
+    The state is (h, c), the order of the gates i, f, g, o. torch's layer has two bias vectors where paper 1 has one:
+    ``4 * hidden_size`` redundant parameters. The forget gate starts with a bias of 1, as in Keras, so that memory
+    exists from the first step.
+    """
+
+    gates = 4
+    hidden_biases = 0
+
+    def initial_state(
+        self, batch_size: int, hidden_size: int, device: torch.device | None, dtype: torch.dtype
+    ) -> State:
+        """Zero output and cell, each of shape (batch, hidden_size)."""
+        zeros = torch.zeros(batch_size, hidden_size, device=device, dtype=dtype)
+        return zeros, zeros
+
+    def output(self, state: State) -> Tensor:
+        """The first of the two."""
+        output: Tensor = state[0]
+        return output
+
+    def step(self, from_input: Tensor, from_state: Tensor, state: State) -> State:
+        """Advance by one sample."""
+        i, f, g, o = (from_input + from_state).chunk(4, dim=-1)
+        cell = torch.sigmoid(f) * state[1] + torch.sigmoid(i) * torch.tanh(g)
+        return torch.sigmoid(o) * torch.tanh(cell), cell
+
+    def run_fused(self, features: Tensor, weights: RecurrentWeights, state: State) -> tuple[Tensor, State]:
+        """Run by torch's kernel, oneDNN's on CPUs."""
+        output, cell = (part.unsqueeze(0).contiguous() for part in state)
+        sequence, output, cell = torch.lstm(
+            features, [output, cell], _ordered(weights), True, 1, 0.0, torch.is_grad_enabled(), False, True
+        )
+        return sequence, (output.squeeze(0), cell.squeeze(0))
+
+    def build(self, features: int, hidden_size: int) -> nn.RNNBase:
+        """The layer as torch has it."""
+        return nn.LSTM(features, hidden_size, batch_first=True)
+
+    def start_biases(self, input_bias: Tensor, hidden_bias: Tensor) -> None:
+        """Bias the forget gate to 1."""
+        for bias, value in ((input_bias, 1.0), (hidden_bias, 0.0)):
+            bias.chunk(4)[1].fill_(value)
+
+    def step_operations(self, hidden_size: int) -> Operations:
+        """Four gates, each of a sum, and a tanh; three products and a sum."""
+        return Operations(3 * hidden_size, 5 * hidden_size, 5 * hidden_size)
+
+
+class GRUUnit(Unit):
+    r"""Gated recurrent unit, with the reset gate behind the matrix product.
+
+    .. math::
+        r, z = \sigma(W x_n + b + U h_{n-1} + b'), \quad
+        g = \tanh(W_g x_n + b_g + r \odot (U_g h_{n-1} + b'_g)), \quad h_n = g + z \odot (h_{n-1} - g)
+
+    The state is h, the order of the gates r, z, g. This is the form of torch, cuDNN and paper 2; its two biases of g
+    are not redundant.
+    """
+
+    gates = 3
+    hidden_biases = 1
+
+    def initial_state(
+        self, batch_size: int, hidden_size: int, device: torch.device | None, dtype: torch.dtype
+    ) -> State:
+        """Zero output of shape (batch, hidden_size)."""
+        return torch.zeros(batch_size, hidden_size, device=device, dtype=dtype)
+
+    def output(self, state: State) -> Tensor:
+        """The state itself."""
+        output: Tensor = state
+        return output
+
+    def step(self, from_input: Tensor, from_state: Tensor, state: State) -> State:
+        """Advance by one sample."""
+        size = from_input.shape[-1] // 3
+        gates = torch.sigmoid(from_input[..., : 2 * size] + from_state[..., : 2 * size])
+        reset, keep = gates.chunk(2, dim=-1)
+        new = torch.tanh(torch.addcmul(from_input[..., 2 * size :], reset, from_state[..., 2 * size :]))
+        return torch.lerp(new, state, keep)
+
+    def run_fused(self, features: Tensor, weights: RecurrentWeights, state: State) -> tuple[Tensor, State]:
+        """Run by torch's kernel."""
+        output = state.unsqueeze(0).contiguous()
+        sequence, output = torch.gru(
+            features, output, _ordered(weights), True, 1, 0.0, torch.is_grad_enabled(), False, True
+        )
+        return sequence, output.squeeze(0)
+
+    def build(self, features: int, hidden_size: int) -> nn.RNNBase:
+        """The layer as torch has it."""
+        return nn.GRU(features, hidden_size, batch_first=True)
+
+    def start_biases(self, input_bias: Tensor, hidden_bias: Tensor) -> None:
+        """Leave them as torch draws them."""
+
+    def step_operations(self, hidden_size: int) -> Operations:
+        """Three gates, each of a sum; two products and two sums."""
+        return Operations(2 * hidden_size, 5 * hidden_size, 3 * hidden_size)
+
+
+class Recurrent(nn.Module):
+    """A recurrent layer along time: a unit with weights of its own.
 
     Args:
+        unit: Its equations.
         features: Features in.
         hidden_size: Units, that is features out, at least 1.
     """
 
-    def __init__(self, features: int, hidden_size: int) -> None:
+    def __init__(self, unit: Unit, features: int, hidden_size: int) -> None:
         super().__init__()
+        self.unit = unit
+        self.features = features
         self.hidden_size = hidden_size
-        self.cell = nn.LSTM(features, hidden_size, batch_first=True)
+        self.cell = unit.build(features, hidden_size)
         with torch.no_grad():
-            for name, bias in (("bias_ih_l0", 1.0), ("bias_hh_l0", 0.0)):
-                self.cell.get_parameter(name)[hidden_size : 2 * hidden_size] = bias
+            unit.start_biases(*self.weights()[2:])
+
+    def weights(self) -> RecurrentWeights:
+        """Those of the layer."""
+        names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+        return RecurrentWeights(*map(self.cell.get_parameter, names))
 
     def initial_state(self, batch_size: int, device: torch.device | None, dtype: torch.dtype) -> State:
-        """Zero output and cell, each of shape (batch, hidden_size)."""
-        zeros = torch.zeros(batch_size, self.hidden_size, device=device, dtype=dtype)
-        return zeros, zeros
+        """Zeros; see the unit."""
+        return self.unit.initial_state(batch_size, self.hidden_size, device, dtype)
 
     def forward(self, features: Tensor, state: State) -> tuple[Tensor, State]:
-        """Run (batch, time, features) into (batch, time, hidden_size)."""
-        output, cell = state
-        sequence, (output, cell) = self.cell(features, (output.unsqueeze(0), cell.unsqueeze(0)))
-        return sequence, (output.squeeze(0), cell.squeeze(0))
+        """Run (batch, time, features) into (batch, time, hidden_size), time at least 1."""
+        return self.unit.run_fused(features, self.weights(), state)
+
+    def operations(self) -> Operations:
+        """Those of one sample."""
+        return self.unit.operations(self.features, self.hidden_size)
+
+
+def uniform_like_torch(hidden_size: int, *shape: int) -> Tensor:
+    """Weights from the uniform distribution with which torch's recurrent layers start."""
+    bound = 1 / math.sqrt(hidden_size)
+    return nn.init.uniform_(torch.empty(shape), -bound, bound)
+
+
+def _ordered(weights: RecurrentWeights) -> list[Tensor]:
+    return [weights.input, weights.hidden, weights.input_bias, weights.hidden_bias]

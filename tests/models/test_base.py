@@ -74,13 +74,15 @@ def test_schedules_follow_their_formulas() -> None:
     exponential = tiny_model("LSTMFiLMGLU", schedule="exponential")
     assert exponential._lr_factor(30) == 0.25
     assert exponential._lr_factor(60) == 0.0625
+    steps = tiny_model("LSTMFiLMGLU", schedule="steps", lr_decay=0.5, lr_decay_epochs=5)
+    assert [steps._lr_factor(epoch) for epoch in (0, 4, 5, 9, 10)] == [1.0, 1.0, 0.5, 0.5, 0.25]
     cosine = tiny_model("LSTMFiLMGLU", schedule="cosine")
     cosine._trainer = SimpleNamespace(max_epochs=10)  # type: ignore[assignment]
     assert cosine._lr_factor(0) == 1.0
     assert math.isclose(cosine._lr_factor(5), 0.505)
     assert math.isclose(cosine._lr_factor(10), 0.01)
     assert tiny_model("LSTMFiLMGLU")._lr_factor(99) == 1.0
-    with pytest.raises(ConfigError, match="schedule: expected one of constant, exponential, cosine"):
+    with pytest.raises(ConfigError, match="schedule: expected one of constant, exponential, steps, cosine"):
         tiny_model("LSTMFiLMGLU", schedule="linear")
 
 

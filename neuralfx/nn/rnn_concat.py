@@ -1,0 +1,50 @@
+"""Recurrent networks that see the knobs as further channels of the input."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from neuralfx.nn.concat import append_knobs, centre
+from neuralfx.nn.network import Network, State
+from neuralfx.nn.operations import Operations, add_operations, linear_operations
+from neuralfx.nn.recurrent import Recurrent, Unit
+
+
+class ConcatRNN(Network):
+    r"""Unit on audio and knobs side by side > linear.
+
+    .. math:: W_x (x_n, \phi)^\top + b_x
+
+    with the knobs :math:`\phi` centred to -1 to 1; where they stand still, their part is a bias. Knobs that move are
+    read at every sample.
+
+    Args:
+        unit: Equations of the unit.
+        channels: Channels of audio.
+        num_knobs: Knobs, 0 or more.
+        hidden_size: Units, at least 1.
+    """
+
+    def __init__(self, unit: Unit, channels: int, num_knobs: int, hidden_size: int) -> None:
+        super().__init__()
+        self.num_knobs = num_knobs
+        self.recurrent = Recurrent(unit, channels + num_knobs, hidden_size)
+        self.output = nn.Linear(hidden_size, channels)
+
+    def initial_state(
+        self, batch_size: int, device: torch.device | None = None, dtype: torch.dtype = torch.float32
+    ) -> State:
+        """State of the unit."""
+        return self.recurrent.initial_state(batch_size, device, dtype)
+
+    def forward(self, audio: Tensor, knobs: Tensor, state: State) -> tuple[Tensor, State]:
+        """Process one block; see :class:`~neuralfx.nn.network.Network`."""
+        features, state = self.recurrent(append_knobs(audio, centre(knobs)).transpose(1, 2), state)
+        return self.output(features).transpose(1, 2), state
+
+    def operations(self, moving: bool) -> Operations:
+        """Those of one sample."""
+        seen = self.recurrent.features - (0 if moving else self.num_knobs)
+        recurrent = self.recurrent.unit.operations(seen, self.recurrent.hidden_size)
+        return add_operations(recurrent, linear_operations(self.output))

@@ -1,0 +1,51 @@
+"""Sizes of the LSTM and GRU pairs against paper 2's tables 1 and 2."""
+
+from __future__ import annotations
+
+import pytest
+
+from neuralfx.models import architecture
+from tests.checks import noise, tiny_model, two_knobs
+
+# Trainable parameters for 2 knobs (table 1, Boss OD-3) and for 1 knob (table 2, LA-2A).
+PUBLISHED = {
+    "LSTMConcat": (4769, 4641),
+    "GRUConcat": (3585, 3489),
+    "LSTMFiLM": (22561, 22529),
+    "GRUFiLM": (17217, 17185),
+    "LSTMStaticHyper": (40449, 40441),
+    "GRUStaticHyper": (30369, 30361),
+    "GRUDynamicHyper": (20289, 20169),
+}
+# By the paper's text, without parameters that have no function.
+OURS = {"LSTMDynamicHyper": (25569, 25537), "GRUDynamicHyper": (19401, 19377)}
+
+
+def count(name: str, knobs: int, **arguments: bool) -> int:
+    model = architecture(name)(effect=two_knobs(count=knobs).to_dict(), **arguments)
+    return sum(parameter.numel() for parameter in model.network.parameters())
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_parameter_counts_are_the_published_ones(name: str) -> None:
+    arguments = {"published_layout": True} if name == "GRUDynamicHyper" else {}
+    assert (count(name, 2, **arguments), count(name, 1, **arguments)) == PUBLISHED[name]
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_dynamic_hyper_pairs_have_the_counts_of_the_papers_text(name: str) -> None:
+    assert (count(name, 2), count(name, 1)) == OURS[name]
+
+
+def test_the_published_layout_works() -> None:
+    model = tiny_model("GRUDynamicHyper", published_layout=True)
+    assert model.process(noise(50)).std() > 0
+
+
+def test_at_still_knobs_film_and_statichyper_cost_as_much_as_the_plain_unit() -> None:
+    # Table 3 has 0.307 GFLOPs for one second of 48 kHz (2 per multiply-add) for FiLM-GRU; its 0.003 for StaticHyper
+    # leaves out the products with generated matrices.
+    for name in ("GRUFiLM", "GRUStaticHyper"):
+        operations = architecture(name)(effect=two_knobs().to_dict()).network.operations(False)
+        products = operations.multiplications - 2 * 32  # type: ignore[union-attr]  # without the gates' own
+        assert round(2 * products * 48_000 / 1e9, 3) == 0.307
