@@ -10,9 +10,8 @@ import pytest
 ROOT = Path(__file__).parent.parent / "neuralfx"
 # Lower layers first; a module may import its own layer and those before it.
 LAYERS = [
-    {"errors", "files", "effect", "audio", "batch"},
+    {"errors", "files", "effect", "audio", "batch", "engine"},
     {"nn", "losses", "metrics"},
-    {"engine"},
     {"streaming"},
     {"models", "datasets"},
     {"hub", "export", "recording", "reports"},

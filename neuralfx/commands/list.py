@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from importlib import resources
 
 from neuralfx.commands import ArgumentParser
 from neuralfx.errors import FormatError
 from neuralfx.hub.package import WEIGHTS, read_config
 from neuralfx.hub.registry import bundled, bundled_folder, list_models
 from neuralfx.models.catalogue import ARCHITECTURES
+
+COST_HEAD = ("architecture", "tail", "parameters", "multiply-adds", "FLOPs", "window", "latency")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -23,13 +27,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = ArgumentParser(prog="neuralfx list", description="List models by name.")
     parser.add_argument("pattern", nargs="?", default="*", help="shell pattern such as 'la2a*'; default: all")
     parser.add_argument("--hub", action="store_true", help="also ask the Hugging Face Hub (needs the network)")
-    parser.add_argument("--architectures", action="store_true", help="list architectures instead, with names' tails")
+    parser.add_argument(
+        "--architectures",
+        action="store_true",
+        help="list architectures instead, with the tails of their models' names; parameters for 0, 1, 2 and 4 knobs; "
+        "multiply-adds and FLOPs per sample with 2 knobs that stand still and that move; samples that the part "
+        "without recurrence sees; latency in samples",
+    )
     arguments = parser.parse_args(argv)
     if arguments.architectures:
-        rows: list[tuple[str, ...]] = [
-            ("architecture", "tail of a model's name"),
-            *((name, pair.tail) for name, pair in ARCHITECTURES.items()),
-        ]
+        rows: list[tuple[str, ...]] = [COST_HEAD, *map(_cost_row, ARCHITECTURES)]
     else:
         names = list_models(arguments.pattern, hub=arguments.hub)
         if not names:
@@ -54,6 +61,19 @@ def align(rows: Sequence[Sequence[str]]) -> str:
     """
     widths = [max(len(cell) for cell in column) for column in zip(*rows)]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows)
+
+
+def _cost_row(name: str) -> tuple[str, ...]:
+    costs = json.loads((resources.files("neuralfx.reports") / "costs.json").read_text(encoding="utf-8")).get(name)
+    if costs is None:  # new: not counted yet
+        return (name, ARCHITECTURES[name].tail, *"-----")
+    return (
+        name,
+        ARCHITECTURES[name].tail,
+        *("/".join(map(str, costs[kind].values())) for kind in ("parameters", "multiply_adds", "flops")),
+        str(costs["receptive_field"]),
+        str(costs["latency_samples"]),
+    )
 
 
 def _row(name: str) -> tuple[str, ...]:

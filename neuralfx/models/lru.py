@@ -29,7 +29,7 @@ class LRUFiLMGLU(EffectModule):
         state_size: Complex states of each block, at least 1.
         num_blocks: Blocks of recurrence, tanh and conditioning in series; the paper has one.
         window: Samples that the first layer sees, at least 1.
-        max_phase: Largest initial phase of a pole, in radians per sample, above 0 and at most 2 pi.
+        max_phase: Largest initial phase of a pole, in radians per sample, above 0.
         shortest_ms: Shortest initial time constant, in ms.
         longest_ms: Longest initial time constant, in ms.
         training: Arguments of :class:`EffectModule`, such as ``effect`` or ``lr``.

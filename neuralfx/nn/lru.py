@@ -24,9 +24,9 @@ class LRU(nn.Module):
 
     Where we depart from the LRU paper: the radii start from time constants spread evenly in the logarithm over
     ``shortest_samples`` to ``longest_samples``, not evenly over the area of a ring. For 0.1 ms to 1 s at 48 kHz, half
-    of the ring's area is poles that forget within 0.22 ms. The phases start below ``max_phase``, not anywhere on the
-    circle, where four of five states would resonate above 5 kHz: devices remember the level of the audio, not its
-    treble.
+    of the ring's area is poles that forget within 0.22 ms. The phases start below ``max_phase`` and below the pole's
+    own rate of decay, not anywhere on the circle: a slow pole that turns faster than it decays is a narrow resonance,
+    and devices remember the level of the audio, not single frequencies.
 
     The poles' powers, and the state, are double precision on every device that has it: a pole with a time constant of
     seconds lies within float32's rounding of 1.
@@ -36,7 +36,7 @@ class LRU(nn.Module):
         state_size: Complex states, N.
         shortest_samples: Shortest initial time constant, in samples.
         longest_samples: Longest initial time constant, in samples.
-        max_phase: Largest initial phase of a pole, in radians per sample, above 0 and at most 2 pi.
+        max_phase: Largest initial phase of a pole, in radians per sample, above 0.
 
     Reference:
         Orvieto et al., "Resurrecting Recurrent Neural Networks for Long Sequences", ICML 2023, section 3.
@@ -55,7 +55,7 @@ class LRU(nn.Module):
         self.state_size = state_size
         time_constants = torch.logspace(math.log10(shortest_samples), math.log10(longest_samples), state_size)
         log_decay = -torch.log(time_constants)
-        phase = max_phase * (1 - torch.rand(state_size))  # above 0
+        phase = torch.exp(log_decay).clamp(max=max_phase) * (1 - torch.rand(state_size))  # above 0
         self.log_decay = nn.Parameter(log_decay)  # nu
         self.log_phase = nn.Parameter(torch.log(phase))  # theta
         # 1 - |lambda|^2 by expm1: the difference loses float32's digits for slow poles.

@@ -57,7 +57,9 @@ def test_the_hub_is_listed_on_request(
 
 def test_architectures_are_listed_with_their_tails(capsys: pytest.CaptureFixture[Any]) -> None:
     list_command.main(["--architectures"])
-    assert ["LSTMFiLMGLU", "lstm"] in [line.split() for line in capsys.readouterr().out.splitlines()]
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines[0] == ["architecture", "tail", "parameters", "multiply-adds", "FLOPs", "window", "latency"]
+    assert ["LSTMConcat", "lstm-concat", "4513/4641/4769/5025", "4352/4608", "8800/9312", "1", "0"] in lines
 
 
 def test_listing_needs_no_torch() -> None:

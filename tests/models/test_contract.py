@@ -131,6 +131,31 @@ def test_every_parameter_gets_a_finite_gradient(name: str) -> None:
         assert parameter.grad.abs().max() > 0, parameter_name
 
 
+@pytest.mark.parametrize("moving", [False, True], ids=["still", "moving"])
+def test_one_sample_at_a_time_has_the_same_output_and_gradients(name: str, moving: bool) -> None:
+    """Training forms against the recurrence: in double precision, gradients through all states."""
+    model = tiny_model(name).double()
+    audio = noise(2, 1, 100, dtype=torch.float64)
+    knobs = torch.rand(2, 100 if moving else 1, 2, dtype=torch.float64).expand(2, 100, 2)
+    weight = torch.linspace(-1, 1, 100, dtype=torch.float64)
+    results = []
+    for size in (100, 1):
+        model.network.zero_grad()
+        state, parts = model.network.initial_state(2, dtype=torch.float64), []
+        for start in range(0, 100, size):
+            seen = knobs[:, start : start + size] if moving else knobs[:, 0]
+            part, state = model.network(audio[..., start : start + size], seen, state)
+            parts.append(part)
+        output = torch.cat(parts, dim=-1)
+        (output * weight).sum().backward()
+        results.append((output.detach(), {n: p.grad for n, p in model.network.named_parameters()}))
+    (whole, whole_gradients), (stepped, stepped_gradients) = results
+    torch.testing.assert_close(whole, stepped, atol=1e-11, rtol=0)
+    for parameter, gradient in stepped_gradients.items():
+        scale = float(gradient.abs().max())
+        torch.testing.assert_close(whole_gradients[parameter], gradient, atol=1e-9 * max(1.0, scale), rtol=0)
+
+
 def test_silence_after_sound_stays_finite_and_settles(name: str) -> None:
     stream = tiny_model(name).stream()
     stream.process(noise(1200))
