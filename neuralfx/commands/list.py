@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     arguments = parser.parse_args(argv)
     if arguments.architectures:
-        rows: list[tuple[str, ...]] = [COST_HEAD, *map(_cost_row, ARCHITECTURES)]
+        rows: list[tuple[str, ...]] = [COST_HEAD, *_cost_rows()]
     else:
         names = list_models(arguments.pattern, hub=arguments.hub)
         if not names:
@@ -63,17 +63,19 @@ def align(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows)
 
 
-def _cost_row(name: str) -> tuple[str, ...]:
-    costs = json.loads((resources.files("neuralfx.reports") / "costs.json").read_text(encoding="utf-8")).get(name)
-    if costs is None:  # new: not counted yet
-        return (name, ARCHITECTURES[name].tail, *"-----")
-    return (
-        name,
-        ARCHITECTURES[name].tail,
-        *("/".join(map(str, costs[kind].values())) for kind in ("parameters", "multiply_adds", "flops")),
-        str(costs["receptive_field"]),
-        str(costs["latency_samples"]),
-    )
+def _cost_rows() -> list[tuple[str, ...]]:
+    counted = json.loads((resources.files("neuralfx.reports") / "costs.json").read_text(encoding="utf-8"))
+    rows: list[tuple[str, ...]] = []
+    for name, pair in ARCHITECTURES.items():
+        if name in counted:
+            cells = [
+                "/".join(map(str, counted[name][kind].values())) for kind in ("parameters", "multiply_adds", "flops")
+            ]
+            cells += [str(counted[name][kind]) for kind in ("receptive_field", "latency_samples")]
+        else:  # new: not counted yet
+            cells = ["-"] * 5
+        rows.append((name, pair.tail, *cells))
+    return rows
 
 
 def _row(name: str) -> tuple[str, ...]:

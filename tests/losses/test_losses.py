@@ -37,5 +37,7 @@ def test_unknown_losses_and_arguments_are_refused(terms: dict[str, Any]) -> None
 def test_segments_too_short_for_the_longest_window_are_refused() -> None:
     loss = WeightedSum({"mrstft": {"fft_sizes": [128, 512]}})
     assert loss(torch.randn(1, 1, 257), torch.randn(1, 1, 257)).isfinite()
-    with pytest.raises(ConfigError, match="at least 257 samples for its longest window, got 256; set data.segment_sam"):
+    with pytest.raises(
+        ConfigError, match=r"at least 257 samples for its longest window, got 256; set data\.segment_sam"
+    ):
         loss(torch.randn(1, 1, 256), torch.randn(1, 1, 256))
