@@ -34,7 +34,7 @@ EXPECTED_WARNINGS = (
     "LightningCLI's args parameter",  # the arguments are the command line's own, with recipes found
     "The '.*_dataloader' does not have many workers",  # lanes run on from batch to batch: one process reads them
     "Checkpoint directory .* exists and is not empty",  # a run that goes on
-    "`training_step` returned `None`",  # while all lanes warm up
+    "Detected call of `lr_scheduler.step",  # an epoch so short that it only warms up
     "`isinstance\\(treespec, LeafSpec\\)` is deprecated",  # Lightning 2.6 beside torch 2.13
 )
 
@@ -201,13 +201,14 @@ class TrainingCommandLine(LightningCLI):
 
     def before_fit(self) -> None:
         """Keep the full configuration beside what comes out of it."""
-        if not self.trainer.fast_dev_run:  # type: ignore[attr-defined]
+        if self.trainer.is_global_zero and not self.trainer.fast_dev_run:  # type: ignore[attr-defined]
             self.run_folder.mkdir(parents=True, exist_ok=True)
             (self.run_folder / "config.yaml").write_text(self._dump_settings(), encoding="utf-8")
 
     def after_fit(self) -> None:
         """Measure the best checkpoint on the held-out part, and say what to do next."""
         best = self.run_folder / "checkpoints" / "best.ckpt"
+        best = self.trainer.strategy.broadcast(best)  # other processes may have found another name for a fresh run
         if self.trainer.fast_dev_run or self.trainer.interrupted or not best.is_file():  # type: ignore[attr-defined]
             return
         self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path=str(best), weights_only=True)

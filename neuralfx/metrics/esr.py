@@ -86,7 +86,7 @@ class ErrorToSignalRatio(Metric):
 
     def per_take(self) -> dict[int, Tensor]:
         """Ratio of each take by its index; takes of which no sample was scored are left out."""
-        if not self.takes:
+        if not len(self.takes):  # a list before processes have been joined, a tensor after
             return {}
         errors, energies, takes = (dim_zero_cat(state) for state in (self.errors, self.energies, self.takes))
         ratios = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +90,7 @@ class EffectModule(lightning.LightningModule):
         self.card = ""
         self.metrics: dict[str, Any] = {}
         self._lanes: State | None = None
+        self._counts = True
         self._training_lanes: State | None = None
 
     # Using a model ----------------------------------------------------------------------------------------------------
@@ -183,20 +184,29 @@ class EffectModule(lightning.LightningModule):
     def on_test_epoch_end(self) -> None:
         """Log the mean error-to-signal ratio over the takes, and each take's."""
         self.log("test_esr", self.test_error.compute().float())
-        for take, ratio in self.test_error.per_take().items():
-            self.log(f"test_esr_take{take}", ratio.float())
+        with self.test_error.sync_context():
+            for take, ratio in self.test_error.per_take().items():
+                self.log(f"test_esr_take{take}", ratio.float())
         self.test_error.reset()
 
-    def training_step(self, batch: Batch, batch_index: int) -> Tensor | None:
-        """One segment of every lane; None while all of them warm up."""
-        if not batch.scored.any():
-            with torch.no_grad():
-                self._estimate(batch)
-            return None
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+        """One segment of every lane; while all of them, in all processes, warm up, the loss is 0."""
+        self._counts = self._any_process(batch.scored.any())
         estimate = self._estimate(batch)
+        if not self._counts:
+            return 0.0 * estimate.sum()
         loss = self._scored_loss(estimate, batch)
         self.log("train_loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(batch.dry))
         return loss
+
+    def optimizer_step(
+        self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Callable[[], Any] | None = None
+    ) -> None:
+        """Step, unless nothing counted: then even Adam's momentum stands still."""
+        if optimizer_closure is not None:
+            optimizer_closure()
+        if self._counts:
+            super().optimizer_step(epoch, batch_idx, optimizer, None)
 
     def validation_step(self, batch: Batch, batch_index: int) -> Tensor:
         """Accumulate the error of one segment of every lane; returns the estimate, shape (batch, channels, time)."""
@@ -213,6 +223,12 @@ class EffectModule(lightning.LightningModule):
     def predict_step(self, batch: Batch, batch_index: int) -> Tensor:
         """The estimate of one segment of every lane, shape (batch, channels, time)."""
         return self._estimate(batch)
+
+    def _any_process(self, flag: Tensor) -> bool:
+        """Whether it is true in any of the processes that train together: they step together or not at all."""
+        if self.trainer.world_size > 1:
+            flag = self.trainer.strategy.reduce(flag.float(), reduce_op="sum")
+        return bool(flag)
 
     def _estimate(self, batch: Batch) -> Tensor:
         """Run the network from the state that each lane has, and keep the state after it."""

@@ -42,7 +42,7 @@ class RunReport(lightning.Callback):
     def on_validation_batch_end(  # noqa: D102
         self, trainer: lightning.Trainer, pl_module: Any, outputs: Any, batch: Batch, *_: Any, **__: Any
     ) -> None:
-        if not trainer.sanity_checking and trainer.current_epoch % self.every_n_epochs == 0:
+        if self._is_due(trainer):
             self._collect(pl_module, outputs, batch)
 
     def on_test_batch_end(  # noqa: D102
@@ -51,13 +51,13 @@ class RunReport(lightning.Callback):
         self._collect(pl_module, outputs, batch)
 
     def on_validation_epoch_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:  # noqa: D102
-        if self._pieces and not trainer.fast_dev_run:  # type: ignore[attr-defined]
-            self._write_examples(trainer, pl_module, "validation", self._examples())
+        if self._is_due(trainer) and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            self._write_examples(trainer, pl_module, "validation", self._examples(trainer))
         self._pieces = {}
 
     def on_test_epoch_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:  # noqa: D102
-        if self._pieces and not trainer.fast_dev_run:  # type: ignore[attr-defined]
-            examples = self._examples()
+        if not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            examples = self._examples(trainer)
             self._write_examples(trainer, pl_module, "test", examples)
             self._write_measures(trainer, pl_module, examples)
         self._pieces = {}
@@ -71,10 +71,21 @@ class RunReport(lightning.Callback):
             if sum(piece.shape[-1] for piece in pieces) < limit:
                 pieces.append(signals[row][:, batch.scored[row].cpu()])
 
-    def _examples(self) -> Examples:
+    def _is_due(self, trainer: lightning.Trainer) -> bool:
+        return not trainer.sanity_checking and trainer.current_epoch % self.every_n_epochs == 0
+
+    def _examples(self, trainer: lightning.Trainer) -> Examples:
+        """Dry, target and estimate by take; those of all processes that work together, in the first of them."""
+        found: list[Any] = [self._pieces]
+        if trainer.world_size > 1:
+            found = [None] * trainer.world_size
+            torch.distributed.all_gather_object(found, self._pieces)
         joined: dict[int, list[Tensor]] = {}
-        for (take, _), pieces in sorted(self._pieces.items()):
-            joined.setdefault(take, []).extend(pieces)
+        if trainer.is_global_zero:
+            for (take, _), pieces in sorted(
+                (item for part in found for item in part.items()), key=lambda item: item[0]
+            ):
+                joined.setdefault(take, []).extend(pieces)
         signals = {take: torch.cat(pieces, dim=-1).numpy() for take, pieces in joined.items()}
         return {take: (dry, wet, estimate) for take, (dry, wet, estimate) in signals.items() if len(dry)}
 
@@ -98,7 +109,8 @@ class RunReport(lightning.Callback):
         data: Any = getattr(trainer, "datamodule", None)
         summary = data.summary() if hasattr(data, "summary") else {}
         described = dict(enumerate(summary.get("takes", [])))
-        ratios = model.test_error.per_take()  # of all samples and channels; silent takes are left out
+        with model.test_error.sync_context():
+            ratios = model.test_error.per_take()  # of all samples and channels; silent takes are left out
         takes = []
         for index, (dry, target, _) in examples.items():
             if index not in ratios:

@@ -142,13 +142,3 @@ def test_errors_in_the_configuration_are_told_in_one_line(fit: list[str], capsys
 def test_every_model_configuration_fits_one_step(config: Path, fit: list[str]) -> None:
     arguments = [*fit, "--config", str(config), "--trainer.fast_dev_run", "true"]
     assert main(arguments) == 0
-
-
-@pytest.mark.parametrize("config", sorted((configs_folder() / "recipes").glob("*.yaml")), ids=lambda path: path.stem)
-def test_every_recipe_fits_one_step(
-    config: Path, recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    generated = ["--data.device", "saturator", "--data.knobs", "null", "--data.segment_samples", "1200"]
-    arguments = ["fit", "--config", str(config), "--data.root", str(recordings), *generated, *QUICK]
-    assert main([*arguments, "--trainer.fast_dev_run", "true"]) == 0
