@@ -239,10 +239,12 @@ class TrainingCommandLine(LightningCLI):
                 continue
             chosen = logger.get("init_args", Namespace())
             extra = logger.get("dict_kwargs") or {}
-            if chosen.get("offline") or "mode" in extra or "WANDB_MODE" in os.environ:
-                continue
-            import wandb
+            mode = "offline" if chosen.get("offline") else extra.get("mode", os.environ.get("WANDB_MODE"))
+            if mode is None:
+                import wandb
 
-            if not wandb.login(prompt=False, verify=False):
-                log.info("no wandb account: logging offline; 'wandb sync' uploads %s later", chosen.get("save_dir"))
-                logger["dict_kwargs"] = {**extra, "mode": "offline"}
+                if not wandb.login(prompt=False, verify=False):
+                    log.info("no wandb account: logging offline; 'wandb sync' uploads %s later", chosen.get("save_dir"))
+                    mode = "offline"
+            if mode is not None:  # wandb looks at the environment once per process only
+                logger["dict_kwargs"] = {**extra, "mode": mode}
