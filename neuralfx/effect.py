@@ -7,6 +7,7 @@ listing models does not import torch.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -122,8 +123,9 @@ class Knob:
             raise KnobError.out_of_range(self, value)
         # Values computed in float32 may miss the ends of the range by its rounding.
         slack = 1e-6 * (self.maximum - self.minimum)
-        wrong = ~((values >= self.minimum - slack) & (values <= self.maximum + slack))  # NaN is wrong too
-        if wrong.any():
+        low, high = self.minimum - slack, self.maximum + slack
+        if values.size and not (values.min() >= low and values.max() <= high):  # NaN is neither
+            wrong = ~((values >= low) & (values <= high))
             raise KnobError.out_of_range(self, float(values[wrong].flat[0]))
         values = np.clip(values, self.minimum, self.maximum)
         if self.taper == "logarithmic":
@@ -265,22 +267,47 @@ class Effect:
             KnobError: If a name is unknown or a value is out of range.
             ShapeError: If an array is not one-dimensional of ``length`` values.
         """
-        values = dict(values or {})
-        for name in values:
-            if name not in self.knobs.names():
+        return self.change(self._defaults, values or {}, length)
+
+    def change(
+        self, knobs: npt.NDArray[np.float32], values: Mapping[str, Any], length: int | None = None
+    ) -> npt.NDArray[np.float32]:
+        """Move some knobs away from where they stand.
+
+        Args:
+            knobs: Where the knobs stand, normalised, shape (knobs,).
+            values: As in :meth:`normalise`; knobs that are left out stay.
+            length: As in :meth:`normalise`.
+
+        Returns:
+            As :meth:`normalise`.
+
+        Raises:
+            KnobError: If a name is unknown or a value is out of range.
+            ShapeError: If an array is not one-dimensional of ``length`` values.
+        """
+        names, columns = self.knobs.names(), {}
+        for name, value in values.items():
+            if name not in names:
                 raise KnobError.unknown(self, name)
-        columns = [np.asarray(knob.normalise(values.get(knob.name, knob.default))) for knob in self.knobs]
-        for knob, column in zip(self.knobs, columns):
+            index = names.index(name)
+            column = self.knobs[index].normalise(value)
             if column.ndim and column.shape != (length,):
                 expected = (
                     "one value" if length is None else f"one value or an array of {length} values, one per sample"
                 )
-                raise ShapeError(f"knob {knob.name}: expected {expected}, got an array of shape {column.shape}.")
-        if any(column.ndim for column in columns):
-            columns = [np.broadcast_to(column, (length or 0,)) for column in columns]
-        if not columns:
-            return np.zeros(0, dtype=np.float32)
-        return np.stack(columns, axis=-1).astype(np.float32)
+                raise ShapeError(f"knob {name}: expected {expected}, got an array of shape {column.shape}.")
+            columns[index] = column
+        moving = any(column.ndim for column in columns.values())
+        changed = np.tile(knobs, (length or 0, 1)) if moving else knobs.copy()
+        for index, column in columns.items():
+            changed[..., index] = column
+        return changed
+
+    @functools.cached_property
+    def _defaults(self) -> npt.NDArray[np.float32]:
+        """The normalised defaults, shape (knobs,)."""
+        return np.asarray([knob.normalise(knob.default) for knob in self.knobs], dtype=np.float32)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dictionary that travels in checkpoints, model folders and cards; :meth:`from_dict` reads it back."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -12,8 +13,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from neuralfx import engine
 from neuralfx.audio import Resampler
 from neuralfx.effect import Effect
+from neuralfx.engine.compiler import is_ready
+from neuralfx.engine.player import Player
 from neuralfx.errors import AudioError, ShapeError
 from neuralfx.nn.network import Network, State
 from neuralfx.nn.state import map_state
@@ -29,7 +33,8 @@ class Stream:
     """A network with its memory: blocks of any sizes go in, as many samples come out.
 
     Signal path: audio > resampled to the effect's rate > network > resampled back. Equal rates need no resampling.
-    Block sizes leave the sound unchanged.
+    Block sizes leave the sound unchanged. On a CPU in single precision compiled loops play, if the network has them and
+    they are ready (see :mod:`neuralfx.engine`): they copy the network's weights at the first block after :meth:`reset`.
 
     Args:
         network: The network; its parameters say on which device and in which dtype it runs. After moving it to
@@ -53,9 +58,10 @@ class Stream:
         self._converter: _Converter | None = None
         if self.sample_rate != effect.sample_rate:
             self._converter = _Converter(self.sample_rate, effect, network.latency_samples)
-        self._values: dict[str, Any] = {}
+        self._knobs: Knobs = effect.normalise()
         self._state: State | None = None
-        self._shape: torch.Size | None = None
+        self._shape: tuple[int, ...] | None = None
+        self._player: Player | None = None
 
     @property
     def latency_samples(self) -> int:
@@ -72,9 +78,7 @@ class Stream:
             KnobError: If a name is unknown or a value is out of range.
             ShapeError: If a value is an array; those go to :meth:`process` with their block.
         """
-        merged = {**self._values, **values}
-        self.effect.normalise(merged)
-        self._values = merged
+        self._knobs = self.effect.change(self._knobs, values)
 
     def process(self, block: Audio, knobs: Mapping[str, Any] | None = None) -> Audio:
         """Process the next block of the stream.
@@ -96,6 +100,10 @@ class Stream:
 
         After such an error the stream is as it was.
         """
+        if self._player is not None and self._converter is None:
+            wet: Audio | None = self._process_at_once(block, knobs)
+            if wet is not None:
+                return wet
         audio = _as_tensor(block)
         if self._shape is not None and self._shape != audio.shape[:-1]:
             expected = f"({', '.join(map(str, [*self._shape, 'time']))})"
@@ -103,23 +111,42 @@ class Stream:
                 f"expected blocks of shape {expected} as before, got {tuple(audio.shape)}; call reset() to start anew."
             )
         rows = _split_channels(audio, self.effect)
-        values = {**self._values, **_as_arrays(knobs)}
-        normalised = self.effect.normalise(values, length=rows.shape[-1])
+        moved = self.effect.change(self._knobs, _as_arrays(knobs), rows.shape[-1])
         if rows.shape[-1]:
             like = _floating_example(self.network)
-            with torch.no_grad(), _evaluating(self.network):
-                wet = self._advance(rows.to(device=like.device, dtype=like.dtype, copy=True), normalised)
-            audio = wet.reshape(audio.shape).to(device=audio.device, dtype=audio.dtype)
-        self._values.update({name: _last(value) for name, value in values.items() if np.size(value)})
-        self._shape = audio.shape[:-1]
+            wet_rows = self._advance(rows.to(device=like.device, dtype=like.dtype, copy=True), moved)
+            audio = wet_rows.reshape(audio.shape).to(device=audio.device, dtype=audio.dtype)
+            self._knobs = _last(moved)
+        elif moved.ndim == 1:
+            self._knobs = moved
+        self._shape = tuple(audio.shape[:-1])
         return _as_kind_of(block, audio)
 
     def reset(self) -> None:
         """Start anew from silence; the knobs stay where they are."""
         self._state = None
         self._shape = None
+        self._player = None
         if self._converter is not None:
             self._converter.reset()
+
+    def _process_at_once(self, block: Any, knobs: Mapping[str, Any] | None) -> Any:
+        """The usual block of a stream in microseconds: None where anything about it is unusual."""
+        player = self._player
+        if player is None or type(block) is not np.ndarray or block.dtype != np.float32 or not block.size:
+            return None
+        if block.shape[:-1] != self._shape:
+            return None
+        audio = np.ascontiguousarray(block).reshape(-1, self.effect.channels, block.shape[-1])
+        flat = audio.reshape(-1)
+        if not math.isfinite(flat.dot(flat)):  # finite if all samples are, and none is beyond 1e18
+            return None
+        moved = self._knobs
+        if knobs:
+            moved = self.effect.change(moved, _as_arrays(knobs), block.shape[-1])
+        wet = player.process(audio, moved).reshape(block.shape)
+        self._knobs = _last(moved)
+        return wet
 
     def _advance(self, audio: Tensor, knobs: Knobs) -> Tensor:
         if self._converter is None:
@@ -131,13 +158,28 @@ class Stream:
     def _run(self, audio: Tensor, knobs: Knobs) -> Tensor:
         """One call of the network: audio (rows, channels, time), knobs (knobs,) or (time, knobs)."""
         batch_size = len(audio)
-        if self._state is None:
-            self._state = self.network.initial_state(batch_size, audio.device, audio.dtype)
+        if self._player is None:
+            if self._state is None:
+                self._state = self.network.initial_state(batch_size, audio.device, audio.dtype)
+            self._player = self._find_player(audio)
+        if self._player is not None:
+            return torch.from_numpy(self._player.process(audio.contiguous().numpy(), np.ascontiguousarray(knobs)))
         values = torch.from_numpy(knobs).to(device=audio.device, dtype=audio.dtype)
         wet: Tensor
-        wet, state = self.network(audio, values.repeat(batch_size, *[1] * values.dim()), self._state)
+        with torch.no_grad(), _evaluating(self.network):
+            wet, state = self.network(audio, values.repeat(batch_size, *[1] * values.dim()), self._state)
         self._state = map_state(_without_denormals, state)
         return wet
+
+    def _find_player(self, audio: Tensor) -> Player | None:
+        """Compiled loops that go on from the network's state, if it has any and they are ready."""
+        family = self.network.loops
+        if family is None or not engine.takes(audio) or not is_ready(family):
+            return None
+        player = self.network.player()
+        if player is not None:
+            player.load_state(self._state)
+        return player
 
 
 def process_offline(
@@ -292,8 +334,9 @@ def _as_arrays(knobs: Mapping[str, Any] | None) -> dict[str, Any]:
     return {name: convert(value) for name, value in (knobs or {}).items()}
 
 
-def _last(value: Any) -> Any:
-    return value[-1] if np.ndim(value) else value
+def _last(knobs: Knobs) -> Knobs:
+    """Where the knobs stand after a block, shape (knobs,), apart from the block's own array."""
+    return knobs[-1].copy() if knobs.ndim == 2 else knobs
 
 
 def _without_denormals(state: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 from neuralfx.effect import Effect, Knob, Knobs
 from tests.data.generate import write_saturator
 
+os.environ.setdefault("NEURALFX_ENGINE", "wait")  # so that every run plays with the same loops
 torch.set_num_threads(1)  # blocks of a few samples only wait for a second thread
 
 

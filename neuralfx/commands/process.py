@@ -8,7 +8,9 @@ import math
 import os
 import re
 import sys
+import threading
 from collections.abc import Mapping, Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,7 +89,7 @@ def process(
     gain_db: float = 0.0,
     device: str = "cpu",
 ) -> list[Path]:
-    """Process audio files; each result appears when it is complete, in the order of the inputs.
+    """Process audio files, several at once if there are cores; each result appears when it is complete.
 
     Args:
         inputs: Audio files, folders of audio files, or patterns such as ``takes/*.wav``.
@@ -114,6 +116,7 @@ def process(
     targets = _plan_outputs(sources, inputs, output, label, overwrite)
     total = sum(audio.info(source).samples for source in sources)
 
+    import torch
     from tqdm import tqdm
 
     from neuralfx.hub.load import load
@@ -125,12 +128,25 @@ def process(
             target.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise AudioFileError(f"cannot write {target}: {error}") from error
-    with tqdm(total=total, unit=" samples", unit_scale=True, disable=None, leave=False, file=sys.stderr) as progress:
-        for source, target in zip(sources, targets):
-            progress.set_description(source.name)
-            warning = _process_file(effect_module, values, source, target, gain_db, progress)
-            if warning:
-                progress.write(warning, file=sys.stderr)
+    workers = min(len(sources), torch.get_num_threads()) if device == "cpu" else 1
+    stopped = threading.Event()
+    with (
+        tqdm(total=total, unit=" samples", unit_scale=True, disable=None, leave=False, file=sys.stderr) as progress,
+        ThreadPoolExecutor(workers) as pool,
+    ):
+        work = [
+            pool.submit(_process_file, effect_module, values, source, target, gain_db, progress, stopped)
+            for source, target in zip(sources, targets)
+        ]
+        try:
+            for result in work:
+                warning = result.result()
+                if warning:
+                    progress.write(warning, file=sys.stderr)
+        except BaseException:  # Ctrl-C too: the others stop at their next block and leave nothing behind
+            stopped.set()
+            pool.shutdown(cancel_futures=True)
+            raise
     return targets
 
 
@@ -158,9 +174,16 @@ def parse_knobs(knobs: Sequence[str], effect: Effect) -> dict[str, Any]:
 
 
 def _process_file(
-    model: EffectModule, knobs: Mapping[str, Any], source: Path, target: Path, gain_db: float, progress: tqdm[Any]
+    model: EffectModule,
+    knobs: Mapping[str, Any],
+    source: Path,
+    target: Path,
+    gain_db: float,
+    progress: tqdm[Any],
+    stopped: threading.Event,
 ) -> str | None:
-    """Write one result; returns a warning if it is clipped."""
+    """Write one result, unless all are to stop; returns a warning if it is clipped."""
+    progress.set_description(source.name)
     header = audio.info(source)
     subtype = audio.fitting_subtype(target, header.subtype)
     gain = 10 ** (gain_db / 20)
@@ -182,6 +205,8 @@ def _process_file(
 
         try:
             for dry in audio.blocks(source, _BLOCK_SAMPLES):
+                if stopped.is_set():
+                    raise CancelledError
                 push(dry)
                 progress.update(dry.shape[-1])
         except AudioError as error:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from neuralfx.models.base import EffectModule
+from neuralfx.nn import packing
 from neuralfx.nn.encoder_decoder import EncoderDecoder
 from neuralfx.nn.film_glu import FiLMGLU
 from neuralfx.nn.network import Network, State
 from neuralfx.nn.operations import Operations, add_operations, linear_operations
 
+if TYPE_CHECKING:
+    from neuralfx.engine.player import Player
+
 
 class EDFiLMGLUNetwork(Network):
     """Encoder-decoder > linear > FiLM(knobs) > GLU > linear; arguments as :class:`EDFiLMGLU`."""
+
+    loops = "encoder_decoder"
 
     def __init__(
         self,
@@ -54,6 +60,28 @@ class EDFiLMGLUNetwork(Network):
             linear_operations(self.linear),
             self.conditioning.operations(moving),
             linear_operations(self.output),
+        )
+
+    def player(self) -> Player | None:
+        """The compiled network; see :class:`~neuralfx.nn.network.Network`."""
+        from neuralfx.engine.encoder_decoder import EDPlayer
+        from neuralfx.engine.state_based import Head
+
+        recurrent = self.recurrent
+        if recurrent.in_channels != 1:
+            return None
+        driven, order = recurrent.cell_input, recurrent.gate_order()
+        cell = (driven.weight[order], recurrent.cell_recurrent.weight[order], driven.bias[order])
+        head = Head(
+            packing.linear(self.linear), packing.film(self.conditioning), packing.linear(self.conditioning.linear)
+        )
+        return EDPlayer(
+            packing.filters(recurrent.encoder),
+            packing.filters(recurrent.decoder),
+            (packing.array(cell[0]), packing.array(cell[1]), packing.array(cell[2])),
+            recurrent.combine == "gate",
+            head,
+            packing.linear(self.output),
         )
 
 

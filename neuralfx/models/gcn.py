@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from neuralfx.models.base import EffectModule
+from neuralfx.nn import packing
 from neuralfx.nn.concat import append_knobs, centre
 from neuralfx.nn.convolution import CausalConv1d
 from neuralfx.nn.film import FiLM
-from neuralfx.nn.mlp import MLP
+from neuralfx.nn.mlp import MLP, SLOPE
 from neuralfx.nn.network import Network, State
 from neuralfx.nn.operations import Operations, add_operations, matrix_operations
+
+if TYPE_CHECKING:
+    from neuralfx.engine.convolution import Block
+    from neuralfx.engine.player import Player
 
 
 class GCNBlock(nn.Module):
@@ -41,6 +46,32 @@ class GCNBlock(nn.Module):
         if self.film is not None:
             gated = self.film(gated.transpose(1, 2), code).transpose(1, 2)
         return gated, state
+
+    def compiled(self, link: GCNLink | None, heard: Tensor) -> Block:
+        """The block as compiled loops take it.
+
+        Args:
+            link: What makes the next block's input; None for the last block.
+            heard: What makes the output, shape (channels of audio, channels).
+        """
+        from neuralfx.engine.convolution import Block
+
+        convolution = self.filter.convolution
+        assert convolution.bias is not None
+        weight = convolution.weight.transpose(1, 2).flatten(1)
+        rows = torch.cat([heard, heard.new_zeros(len(heard), convolution.in_channels)], dim=1)
+        bias = heard.new_zeros(len(heard))
+        if link is not None:
+            assert link.mix.bias is not None and link.residual.bias is not None
+            rows = torch.cat([torch.cat([link.mix.weight, link.residual.weight], dim=1)[..., 0], rows])
+            bias = torch.cat([link.mix.bias + link.residual.bias, bias])
+        return Block(
+            packing.affine(weight, convolution.bias),
+            convolution.kernel_size[0],
+            convolution.dilation[0],
+            packing.linear(self.film.linear) if self.film is not None else packing.array(weight[:0]),
+            packing.affine(rows, bias),
+        )
 
     def operations(self, moving: bool, known: int = 0) -> Operations:
         """Those of one sample; the bias holds the share of ``known`` inputs that stand still."""
@@ -94,6 +125,8 @@ class GCNNetwork(Network):
         code_size: Width of what each block makes scale and shift from; 0 means no FiLM.
     """
 
+    loops = "convolution"
+
     def __init__(
         self,
         in_channels: int,
@@ -124,6 +157,21 @@ class GCNNetwork(Network):
     ) -> State:
         """Zeros in front of each block's convolution, shape (batch, channels in, (kernel_size - 1) dilation)."""
         return tuple(block.filter.initial_state(batch_size, device, dtype) for block in self._blocks())
+
+    def _player(self, mlp: MLP | None) -> Player:
+        """The compiled network."""
+        from neuralfx.engine.convolution import ConvolutionPlayer
+
+        links = [*(link for link in self.links if isinstance(link, GCNLink)), None]
+        heard = self.output.weight[..., 0].chunk(len(self.blocks), dim=1)
+        return ConvolutionPlayer(
+            self.output.out_channels,
+            self.num_knobs,
+            [block.compiled(link, part) for block, link, part in zip(self._blocks(), links, heard)],
+            [packing.linear(layer) for layer in mlp or [] if isinstance(layer, nn.Linear)],
+            gated=True,
+            slope=SLOPE,
+        )
 
     def _run(self, features: Tensor, code: Tensor | None, state: State) -> tuple[Tensor, State]:
         heard, after = [], []
@@ -177,6 +225,10 @@ class GCNConcatNetwork(GCNNetwork):
         """Process one block; see :class:`~neuralfx.nn.network.Network`."""
         return self._run(append_knobs(audio, centre(knobs)), None, state)
 
+    def player(self) -> Player | None:
+        """The compiled network; see :class:`~neuralfx.nn.network.Network`."""
+        return self._player(None)
+
     def operations(self, moving: bool) -> Operations:
         """Those of one sample; biases hold the share of knobs that stand still."""
         return self._count(moving, known=0 if moving else self.num_knobs)
@@ -213,6 +265,10 @@ class GCNFiLMNetwork(GCNNetwork):
         """Process one block; see :class:`~neuralfx.nn.network.Network`."""
         code = self.mlp(centre(knobs)) if self.mlp is not None else None
         return self._run(audio, code, state)
+
+    def player(self) -> Player | None:
+        """The compiled network; see :class:`~neuralfx.nn.network.Network`."""
+        return self._player(self.mlp)
 
     def operations(self, moving: bool) -> Operations:
         """Those of one sample; the MLP and what the blocks make of it are only computed while knobs move."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from neuralfx.models.base import EffectModule
+from neuralfx.nn import packing
 from neuralfx.nn.convolution import FIRBank
 from neuralfx.nn.film_glu import FiLMGLU
 from neuralfx.nn.network import Network, State
@@ -18,9 +19,14 @@ from neuralfx.nn.rnn_dynamichyper import DynamicHyperRNN
 from neuralfx.nn.rnn_film import FiLMRNN
 from neuralfx.nn.rnn_statichyper import StaticHyperRNN
 
+if TYPE_CHECKING:
+    from neuralfx.engine.player import Player
+
 
 class LSTMFiLMGLUNetwork(Network):
     """FIR bank > LSTM > linear > FiLM(knobs) > GLU > linear; arguments as :class:`LSTMFiLMGLU`."""
+
+    loops = "state_based"
 
     def __init__(self, channels: int, num_knobs: int, hidden_size: int, features: int, window: int) -> None:
         super().__init__()
@@ -58,6 +64,20 @@ class LSTMFiLMGLUNetwork(Network):
             self.conditioning.operations(moving),
             linear_operations(self.output),
         )
+
+    def player(self) -> Player | None:
+        """The compiled network; see :class:`~neuralfx.nn.network.Network`."""
+        from neuralfx.engine.state_based import Head, LSTMPlayer
+
+        if self.window.in_channels != 1:
+            return None
+        weights = self.recurrent.weights()
+        bias = weights.input_bias + weights.hidden_bias
+        head = Head(
+            packing.linear(self.linear), packing.film(self.conditioning), packing.linear(self.conditioning.linear)
+        )
+        cell = packing.array(weights.input), packing.array(weights.hidden), packing.array(bias)
+        return LSTMPlayer(packing.filters(self.window), cell, head, packing.linear(self.output))
 
 
 class LSTMFiLMGLU(EffectModule):

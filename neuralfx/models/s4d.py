@@ -30,7 +30,14 @@ class S4DFiLMGLU(EffectModule):
         window: Samples that the first layer sees, at least 1.
         shortest_ms: Shortest initial time constant, in ms.
         longest_ms: Longest initial time constant, in ms.
+        poles: Where the poles start: ``decay``, our own, or ``lin``, ``inv``, ``legs``; see
+            :class:`~neuralfx.nn.s4d.S4D`.
+        mixing: Whether each S4D layer is followed by GELU, linear layer and gated linear unit, as in the S4D paper; the
+            published code has something like it, paper 1 does not name it.
         training: Arguments of :class:`EffectModule`, such as ``effect`` or ``lr``.
+
+    Raises:
+        ConfigError: If ``poles`` is none of these.
 
     Reference:
         Simionato and Fasciani, "Comparative Study of State-based Neural Networks for Virtual Analog Audio Effects
@@ -46,12 +53,14 @@ class S4DFiLMGLU(EffectModule):
         window: int = 64,
         shortest_ms: float = 0.05,
         longest_ms: float = 2000.0,
+        poles: str = "decay",
+        mixing: bool = False,
         **training: Any,
     ) -> None:
         super().__init__(**training)  # also saves the hyper-parameters of this class
         samples_per_ms = self.effect.sample_rate / 1000
         layers = [
-            S4D(features, state_size // 2, shortest_ms * samples_per_ms, longest_ms * samples_per_ms)
+            S4D(features, state_size // 2, shortest_ms * samples_per_ms, longest_ms * samples_per_ms, poles, mixing)
             for _ in range(num_blocks)
         ]
         self.network = StateSpaceNetwork(self.effect.channels, len(self.effect.knobs), window, layers)

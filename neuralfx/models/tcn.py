@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from neuralfx.models.base import EffectModule
+from neuralfx.nn import packing
 from neuralfx.nn.concat import append_knobs, centre
 from neuralfx.nn.convolution import CausalConv1d
 from neuralfx.nn.film import FiLM
 from neuralfx.nn.mlp import MLP, SLOPE
 from neuralfx.nn.network import Network, State
 from neuralfx.nn.operations import Operations, add_operations, matrix_operations
+
+if TYPE_CHECKING:
+    from neuralfx.engine.convolution import Block
+    from neuralfx.engine.player import Player
 
 
 class TCNBlock(nn.Module):
@@ -46,6 +51,35 @@ class TCNBlock(nn.Module):
             filtered = self.film(filtered.transpose(1, 2), code).transpose(1, 2)
         return functional.leaky_relu(filtered, SLOPE) + self.residual(features), state
 
+    def compiled(self, output: nn.Conv1d | None) -> Block:
+        """The block as compiled loops take it, BatchNorm with its running statistics folded into the convolution.
+
+        Args:
+            output: What follows behind the last block; None for the others.
+        """
+        from neuralfx.engine.convolution import Block
+
+        norm, residual = self.norm, self.residual.weight[..., 0]
+        assert norm.running_mean is not None and norm.running_var is not None
+        scale = torch.rsqrt(norm.running_var + norm.eps) * (norm.weight if norm.affine else 1)
+        convolution = self.filter.convolution
+        assert convolution.bias is not None
+        weight = convolution.weight.transpose(1, 2).flatten(1) * scale.unsqueeze(1)
+        bias = (convolution.bias - norm.running_mean) * scale + (norm.bias if norm.affine else 0)
+        if output is None:
+            link = packing.affine(residual, residual.new_zeros(len(residual)))
+        else:
+            assert output.bias is not None
+            heard = output.weight[..., 0]
+            link = packing.affine(torch.cat([heard, heard @ residual], dim=1), output.bias)
+        return Block(
+            packing.affine(weight, bias),
+            convolution.kernel_size[0],
+            convolution.dilation[0],
+            packing.linear(self.film.linear) if self.film is not None else packing.array(weight[:0]),
+            link,
+        )
+
     def operations(self, moving: bool, known: int = 0) -> Operations:
         """Those of one sample; ``known`` of the inputs stand still and are held by biases."""
         channels, in_channels, _ = self.residual.weight.shape
@@ -73,6 +107,8 @@ class TCNNetwork(Network):
         affine: Whether BatchNorm has a trained scale and shift.
         code_size: Width of what each block makes scale and shift from; 0 means no FiLM.
     """
+
+    loops = "convolution"
 
     def __init__(
         self,
@@ -110,6 +146,20 @@ class TCNNetwork(Network):
             first.operations(moving, known),
             *(block.operations(moving) for block in others),
             matrix_operations(out_channels, channels),
+        )
+
+    def _player(self, mlp: MLP | None) -> Player:
+        """The compiled network."""
+        from neuralfx.engine.convolution import ConvolutionPlayer
+
+        *others, last = self._blocks()
+        return ConvolutionPlayer(
+            self.output.out_channels,
+            self.num_knobs,
+            [*(block.compiled(None) for block in others), last.compiled(self.output)],
+            [packing.linear(layer) for layer in mlp or [] if isinstance(layer, nn.Linear)],
+            gated=False,
+            slope=SLOPE,
         )
 
     def _run(self, features: Tensor, code: Tensor | None, state: State) -> tuple[Tensor, State]:
@@ -150,6 +200,10 @@ class TCNConcatNetwork(TCNNetwork):
         """Process one block; see :class:`~neuralfx.nn.network.Network`."""
         return self._run(append_knobs(audio, centre(knobs)), None, state)
 
+    def player(self) -> Player | None:
+        """The compiled network; see :class:`~neuralfx.nn.network.Network`."""
+        return self._player(None)
+
     def operations(self, moving: bool) -> Operations:
         """Those of one sample; biases hold the share of knobs that stand still."""
         return self._count(moving, known=0 if moving else self.num_knobs)
@@ -185,6 +239,10 @@ class TCNFiLMNetwork(TCNNetwork):
         """Process one block; see :class:`~neuralfx.nn.network.Network`."""
         code = self.mlp(centre(knobs)) if self.mlp is not None else None
         return self._run(audio, code, state)
+
+    def player(self) -> Player | None:
+        """The compiled network; see :class:`~neuralfx.nn.network.Network`."""
+        return self._player(self.mlp)
 
     def operations(self, moving: bool) -> Operations:
         """Those of one sample; the MLP and what the blocks make of it are only computed while knobs move."""

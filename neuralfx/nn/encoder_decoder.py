@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from neuralfx.engine import compiler
 from neuralfx.errors import ConfigError
 from neuralfx.nn.convolution import FIRBank
 from neuralfx.nn.network import State
@@ -93,9 +94,13 @@ class EncoderDecoder(nn.Module):
         encoded, _ = self.encoder(*_split(older, self.encoder_taps))
         decoded, _ = self.decoder(*_split(newer, self.decoder_taps))
 
+        if compiler.serves("encoder_decoder", audio, self.cell_input.weight):
+            outputs, output, cell = self._run_compiled(encoded, decoded, output, cell)
+            return outputs, (heard[..., audio.shape[-1] :], output, cell)
+
         recurrent = self.cell_recurrent.weight.T
         sizes = [3 * self.hidden_size, self.hidden_size]
-        outputs = []
+        outputs_so_far = []
         for encoding, driven in zip(encoded.unbind(1), self.cell_input(decoded).unbind(1)):
             encoded_output, encoded_cell = encoding.chunk(2, dim=-1)
             output, cell = self._meet(output, encoded_output), self._meet(cell, encoded_cell)
@@ -103,8 +108,28 @@ class EncoderDecoder(nn.Module):
             input_gate, forget_gate, output_gate = torch.sigmoid(gates).chunk(3, dim=1)
             cell = torch.addcmul(forget_gate * cell, input_gate, torch.tanh(candidate))
             output = output_gate * torch.tanh(cell)
-            outputs.append(output)
-        return torch.stack(outputs, dim=1), (heard[..., audio.shape[-1] :], output, cell)
+            outputs_so_far.append(output)
+        return torch.stack(outputs_so_far, dim=1), (heard[..., audio.shape[-1] :], output, cell)
+
+    def _run_compiled(
+        self, encoded: Tensor, decoded: Tensor, output: Tensor, cell: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The cell, with its gates in the order of torch's LSTM."""
+        from neuralfx.engine.encoder_decoder import gate_layout, run_cell
+
+        driven = self.cell_input
+        order = self.gate_order()
+        # A contiguous transpose: the gradient of the other kind is a product that takes six times as long.
+        weight, bias = gate_layout(driven.weight[order]).T.contiguous(), gate_layout(driven.bias[order])
+        driving = torch.addmm(bias, decoded.flatten(0, 1), weight).view(*decoded.shape[:2], -1)
+        encoding = encoded.reshape(*encoded.shape[:2], 2, self.hidden_size)
+        return run_cell(
+            driving, encoding, self.cell_recurrent.weight[order], output, cell, gated=self.combine == "gate"
+        )
+
+    def gate_order(self) -> Tensor:
+        """Rows of the cell's weights in the order i, f, g, o, that of torch's LSTM."""
+        return torch.arange(4 * self.hidden_size).view(4, -1)[[0, 1, 3, 2]].flatten()
 
     def operations(self) -> Operations:
         """Those of one sample."""

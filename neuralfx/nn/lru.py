@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from neuralfx.nn.diagonal import carry, precise, run_in_chunks, toeplitz
 from neuralfx.nn.operations import Operations, add_operations
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 
 class LRU(nn.Module):
@@ -76,6 +80,11 @@ class LRU(nn.Module):
         output, state = run_in_chunks(self._run_chunks, features, state)
         return output + self.direct * features, state
 
+    def packed(self) -> tuple[npt.NDArray[Any], ...]:
+        """Poles, gamma B, C and D, as the compiled network takes them."""
+        exponent, into, readout = self._exactly(torch.float64)
+        return tuple(part.detach().cpu().numpy() for part in (torch.exp(exponent), into, readout, self.direct))
+
     def operations(self) -> Operations:
         """Those of one sample; what the parameters alone determine is computed once, gamma as a part of B."""
         states, width = self.state_size, self.features
@@ -83,6 +92,13 @@ class LRU(nn.Module):
         into = Operations(2 * states * width, 2 * states * width)  # B u, added to it
         out = Operations(2 * width * states, width * (2 * states - 1))  # Re(C s)
         return add_operations(transition, into, out, Operations(width, width))  # D u
+
+    def _exactly(self, exact: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+        """Logarithms of the poles (states,), gamma B (states, features) and C (features, states)."""
+        exponent = torch.complex(-torch.exp(self.log_decay.to(exact)), torch.exp(self.log_phase.to(exact)))
+        gain = torch.exp(self.gamma_log.to(exact)).unsqueeze(-1)
+        into = gain * torch.complex(self.input_real.to(exact), self.input_imag.to(exact))
+        return exponent, into, torch.complex(self.output_real.to(exact), self.output_imag.to(exact))
 
     def _run_chunks(self, features: Tensor, state: Tensor, length: int) -> tuple[Tensor, Tensor]:
         """Recur over whole chunks of ``length`` samples, without the direct path.
@@ -95,12 +111,9 @@ class LRU(nn.Module):
         exact, plain = precise(features.device), features.dtype
 
         # exp of the exponent, not repeated products: the pole itself is never rounded.
-        exponent = torch.complex(-torch.exp(self.log_decay.to(exact)), torch.exp(self.log_phase.to(exact)))
+        exponent, into, readout = self._exactly(exact)
         steps = torch.arange(length + 1, device=features.device, dtype=exact)
         powers = torch.exp(exponent.unsqueeze(-1) * steps)  # (states, length + 1)
-        gain = torch.exp(self.gamma_log.to(exact)).unsqueeze(-1)
-        into = gain * torch.complex(self.input_real.to(exact), self.input_imag.to(exact))  # gamma B
-        readout = torch.complex(self.output_real.to(exact), self.output_imag.to(exact))  # C
 
         # kernel: real part of C lambda^l gamma B, shape (features in, features out, length)
         paths = into.T.unsqueeze(1) * readout  # (features in, features out, states)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import abc
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from neuralfx.nn.operations import Operations
+
+if TYPE_CHECKING:
+    from neuralfx.engine.player import Player
 
 State = Any  # a Tensor, or a tuple of states: nested tuples of tensors, batch first
 
@@ -24,11 +27,13 @@ class Network(nn.Module, abc.ABC):
         receptive_field: Samples of input, the current one included, that the feed-forward part sees. Recurrent parts
             remember longer.
         latency_samples: Samples by which the output lags behind the input.
+        loops: Module of :mod:`neuralfx.engine` that can play the network, None if there is none.
     """
 
     num_knobs: int
     receptive_field: int = 1
     latency_samples: int = 0
+    loops: str | None = None
 
     @abc.abstractmethod
     def initial_state(
@@ -55,4 +60,8 @@ class Network(nn.Module, abc.ABC):
         Args:
             moving: Whether the knobs move, so that what depends on them alone is computed along with the audio.
         """
+        return None
+
+    def player(self) -> Player | None:
+        """Compiled loops with a copy of the weights; None where the network is one that they do not know."""
         return None

@@ -1,4 +1,4 @@
-"""Gated recurrent units: their equations once, run by torch's fused kernels where rows share weights."""
+"""Gated recurrent units: their equations once, run by compiled loops or by torch's fused kernels."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from neuralfx.engine import compiler
 from neuralfx.nn.network import State
 from neuralfx.nn.operations import Operations, add_operations, matrix_operations
 
@@ -61,6 +62,14 @@ class Unit(abc.ABC):
         """
 
     @abc.abstractmethod
+    def pack(self, weights: RecurrentWeights) -> tuple[Tensor, Tensor, Tensor]:
+        """Bias, input and hidden weights as :mod:`neuralfx.engine.rnn` takes them, linear in all that goes in.
+
+        Args:
+            weights: Those of several rows, shapes (n, ...).
+        """
+
+    @abc.abstractmethod
     def run_fused(self, features: Tensor, weights: RecurrentWeights, state: State) -> tuple[Tensor, State]:
         """Run (batch, time, features) into (batch, time, H) with weights that all rows share, by torch's kernel."""
 
@@ -78,6 +87,8 @@ class Unit(abc.ABC):
 
     def run(self, features: Tensor, weights: RecurrentWeights, state: State) -> tuple[Tensor, State]:
         """Run (batch, time, features) into (batch, time, H), time at least 1."""
+        if compiler.serves("rnn", features, *weights):
+            return self._run_compiled(features, weights, state)
         if weights.hidden.dim() == 2:
             return self.run_fused(features, weights, state)
         from_input = torch.baddbmm(weights.input_bias.unsqueeze(1), features, weights.input.mT)
@@ -88,6 +99,15 @@ class Unit(abc.ABC):
             state = self.step(sample, from_state, state)
             outputs.append(self.output(state))
         return torch.stack(outputs, dim=1), state
+
+    def _run_compiled(self, features: Tensor, weights: RecurrentWeights, state: State) -> tuple[Tensor, State]:
+        from neuralfx.engine import rnn
+
+        if weights.hidden.dim() == 2:
+            weights = _as_one_row(weights)
+        parts = state if isinstance(state, tuple) else (state,)
+        outputs, after = rnn.run(features, *self.pack(weights), torch.stack(parts, dim=1))
+        return outputs, after.unbind(1) if isinstance(state, tuple) else after[:, 0]
 
     def operations(self, features: int, hidden_size: int) -> Operations:
         """Those of one sample; biases that are added to the same sum count once."""
@@ -132,6 +152,16 @@ class LSTMUnit(Unit):
         i, f, g, o = (from_input + from_state).chunk(4, dim=-1)
         cell = torch.sigmoid(f) * state[1] + torch.sigmoid(i) * torch.tanh(g)
         return torch.sigmoid(o) * torch.tanh(cell), cell
+
+    def pack(self, weights: RecurrentWeights) -> tuple[Tensor, Tensor, Tensor]:
+        """Gates in the order i, f, o, g, both biases in one."""
+
+        def order(weight: Tensor) -> Tensor:
+            i, f, g, o = weight.chunk(4, dim=1)
+            return torch.cat([i, f, o, g], dim=1)
+
+        bias = order(weights.input_bias + weights.hidden_bias)
+        return bias, order(weights.input).mT, order(weights.hidden).mT
 
     def run_fused(self, features: Tensor, weights: RecurrentWeights, state: State) -> tuple[Tensor, State]:
         """Run by torch's kernel, oneDNN's on CPUs."""
@@ -188,6 +218,15 @@ class GRUUnit(Unit):
         new = torch.tanh(torch.addcmul(from_input[..., 2 * size :], reset, from_state[..., 2 * size :]))
         return torch.lerp(new, state, keep)
 
+    def pack(self, weights: RecurrentWeights) -> tuple[Tensor, Tensor, Tensor]:
+        """Two columns of g: the state's part, and the input's."""
+        both = weights.hidden.shape[1] // 3 * 2  # columns of r and z
+        from_input, from_state = weights.input_bias, weights.hidden_bias
+        bias = torch.cat([(from_input + from_state)[:, :both], from_state[:, both:], from_input[:, both:]], dim=1)
+        new = weights.input[:, both:]
+        input = torch.cat([weights.input[:, :both], torch.zeros_like(new), new], dim=1)
+        return bias, input.mT, weights.hidden.mT
+
     def run_fused(self, features: Tensor, weights: RecurrentWeights, state: State) -> tuple[Tensor, State]:
         """Run by torch's kernel."""
         output = state.unsqueeze(0).contiguous()
@@ -231,13 +270,17 @@ class Recurrent(nn.Module):
         names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
         return RecurrentWeights(*map(self.cell.get_parameter, names))
 
+    def pack(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The layer's weights, packed as those of one row; see the unit."""
+        return self.unit.pack(_as_one_row(self.weights()))
+
     def initial_state(self, batch_size: int, device: torch.device | None, dtype: torch.dtype) -> State:
         """Zeros; see the unit."""
         return self.unit.initial_state(batch_size, self.hidden_size, device, dtype)
 
     def forward(self, features: Tensor, state: State) -> tuple[Tensor, State]:
         """Run (batch, time, features) into (batch, time, hidden_size), time at least 1."""
-        return self.unit.run_fused(features, self.weights(), state)
+        return self.unit.run(features, self.weights(), state)
 
     def operations(self) -> Operations:
         """Those of one sample."""
@@ -248,6 +291,20 @@ def uniform_like_torch(hidden_size: int, *shape: int) -> Tensor:
     """Weights from the uniform distribution with which torch's recurrent layers start."""
     bound = 1 / math.sqrt(hidden_size)
     return nn.init.uniform_(torch.empty(shape), -bound, bound)
+
+
+def pack_layer(linear: nn.Linear) -> Tensor:
+    """Weights and, as the last row, bias of a linear layer, shape (features + 1, out_features)."""
+    return torch.cat([linear.weight.T, linear.bias.unsqueeze(0)])
+
+
+def pack_head(linear: nn.Linear) -> Tensor:
+    """Weights and bias of a linear layer with one output, shape (features + 1,)."""
+    return pack_layer(linear)[:, 0]
+
+
+def _as_one_row(weights: RecurrentWeights) -> RecurrentWeights:
+    return RecurrentWeights(*(weight.unsqueeze(0) for weight in weights))
 
 
 def _ordered(weights: RecurrentWeights) -> list[Tensor]:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 
 from neuralfx.nn.concat import append_knobs, centre
 from neuralfx.nn.network import Network, State
 from neuralfx.nn.operations import Operations, add_operations, linear_operations
-from neuralfx.nn.recurrent import Recurrent, Unit
+from neuralfx.nn.recurrent import Recurrent, Unit, pack_head
+
+if TYPE_CHECKING:
+    from neuralfx.engine.player import Player
 
 
 class ConcatRNN(Network):
@@ -26,6 +31,8 @@ class ConcatRNN(Network):
         hidden_size: Units, at least 1.
     """
 
+    loops = "rnn"
+
     def __init__(self, unit: Unit, channels: int, num_knobs: int, hidden_size: int) -> None:
         super().__init__()
         self.num_knobs = num_knobs
@@ -42,6 +49,18 @@ class ConcatRNN(Network):
         """Process one block; see :class:`~neuralfx.nn.network.Network`."""
         features, state = self.recurrent(append_knobs(audio, centre(knobs)).transpose(1, 2), state)
         return self.output(features).transpose(1, 2), state
+
+    @torch.no_grad()
+    def player(self) -> Player | None:
+        """The unit on raw knobs; one channel of audio only."""
+        if self.output.out_features != 1:
+            return None
+        from neuralfx.engine.rnn import FixedPlayer
+
+        bias, input, hidden = (weight[0] for weight in self.recurrent.pack())
+        audio, knobs = input[:1], input[1:]
+        # W (2 phi - 1) = 2 W phi - W 1
+        return FixedPlayer(bias - knobs.sum(0), torch.cat([audio, 2 * knobs]), hidden, pack_head(self.output))
 
     def operations(self, moving: bool) -> Operations:
         """Those of one sample."""

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from neuralfx import engine
+from neuralfx.engine.compiler import is_ready
+from neuralfx.nn import packing
 from neuralfx.nn.concat import centre
 from neuralfx.nn.mlp import SLOPE
 from neuralfx.nn.network import Network, State
 from neuralfx.nn.operations import Operations, add_operations, linear_operations, matrix_operations
-from neuralfx.nn.recurrent import Recurrent, Unit, uniform_like_torch
+from neuralfx.nn.recurrent import LSTMUnit, Recurrent, Unit, uniform_like_torch
+
+if TYPE_CHECKING:
+    from neuralfx.engine.player import Player
 
 
 class DynamicHyperRNN(Network):
@@ -46,6 +54,8 @@ class DynamicHyperRNN(Network):
         Yeh et al., "Hyper Recurrent Neural Network: Condition Mechanisms for Black-box Audio Effect Modeling",
         DAFx 2024, section 4.3; Ha et al., "HyperNetworks", ICLR 2017, section 3.2.
     """
+
+    loops = "dynamic_hyper"
 
     def __init__(
         self,
@@ -88,12 +98,11 @@ class DynamicHyperRNN(Network):
 
     def forward(self, audio: Tensor, knobs: Tensor, state: State) -> tuple[Tensor, State]:
         """Process one block; see :class:`~neuralfx.nn.network.Network`."""
+        if engine.takes(audio) and (torch.is_grad_enabled() or is_ready("dynamic_hyper")):
+            return self._forward_compiled(audio, knobs, state)
         main, hyper = state
         unit, gates, hidden_size = self.unit, self.unit.gates, self.hidden_size
-        audio_weight: Tensor = self.input_weight
-        if audio_weight.shape[1] != self.channels:
-            audio_weight = audio_weight.sum(1, keepdim=True)
-        from_audio = audio.transpose(1, 2) @ audio_weight.T  # W_x x
+        from_audio = audio.transpose(1, 2) @ self._audio_weight().T  # W_x x
         own = self.hyper.weights()
         from_knobs = functional.linear(centre(knobs), own.input[:, hidden_size:], own.input_bias)
         if knobs.dim() == 2:
@@ -112,6 +121,53 @@ class DynamicHyperRNN(Network):
             main = unit.step(torch.addcmul(bias, scale_x, audio_part), scale_h * products[:, hyper_rows:], main)
             outputs.append(unit.output(main))
         return self.output(torch.stack(outputs, dim=1)).transpose(1, 2), (main, hyper)
+
+    def _forward_compiled(self, audio: Tensor, knobs: Tensor, state: State) -> tuple[Tensor, State]:
+        """What :meth:`forward` does, by compiled loops."""
+        from neuralfx.engine import dynamic_hyper
+
+        own, hidden_size, is_lstm = self.hyper.weights(), self.hidden_size, isinstance(self.unit, LSTMUnit)
+        centred = centre(knobs if knobs.dim() == 3 else knobs.unsqueeze(1))
+        drive = functional.linear(centred, own.input[:, hidden_size:], own.input_bias)
+        z_hidden, z = self.to_z.layers()
+        weights = (
+            torch.cat([own.input[:, :hidden_size], self.hidden_weight]),
+            torch.cat([own.hidden, own.hidden_bias.unsqueeze(1)], dim=1),
+            self._audio_weight(),
+            z_hidden,
+            z[:, : len(own.hidden)],
+            *self.to_d.layers(),
+        )
+        parts = [*state[0], *state[1]] if is_lstm else list(state)
+        heard, after = dynamic_hyper.run(audio.transpose(1, 2), drive, weights, torch.cat(parts, dim=1), is_lstm, SLOPE)
+        parts = list(torch.split(after, [part.shape[1] for part in parts], dim=1))
+        state = ((parts[0], parts[1]), (parts[2], parts[3])) if is_lstm else (parts[0], parts[1])
+        return self.output(heard).transpose(1, 2), state
+
+    def _audio_weight(self) -> Tensor:
+        """W_x, shape (gates * hidden_size, channels)."""
+        weight: Tensor = self.input_weight
+        return weight if weight.shape[1] == self.channels else weight.sum(1, keepdim=True)
+
+    def player(self) -> Player | None:
+        """The compiled network; see :class:`~neuralfx.nn.network.Network`."""
+        from neuralfx.engine.dynamic_hyper import DynamicHyperPlayer, Weights
+
+        own, rows = self.hyper.weights(), self.unit.gates * self.hyper.hidden_size
+        z_hidden, z = self.to_z.layers()
+        d_hidden, d = self.to_d.layers()
+        weights = Weights(
+            packing.affine(own.input, own.input_bias),
+            packing.affine(own.hidden, own.hidden_bias),
+            packing.array(self._audio_weight()),
+            packing.array(self.hidden_weight),
+            packing.array(z_hidden),
+            packing.array(z[:, :rows]),
+            packing.array(d_hidden),
+            packing.array(d),
+            packing.linear(self.output),
+        )
+        return DynamicHyperPlayer(weights, isinstance(self.unit, LSTMUnit), SLOPE)
 
     def operations(self, moving: bool) -> Operations:
         """Those of one sample."""
@@ -152,6 +208,13 @@ class GroupedMLP(nn.Module):
         hidden = functional.leaky_relu(torch.baddbmm(self.hidden_bias, features, self.hidden_weight), SLOPE)
         unbiased = len(self.weight) - len(self.bias)
         return torch.baddbmm(functional.pad(self.bias, (0, 0, 0, 0, unbiased, 0)), hidden, self.weight)
+
+    def layers(self) -> tuple[Tensor, Tensor]:
+        """Both layers, shape (groups, out, in + 1) each, the bias last."""
+        unbiased = len(self.weight) - len(self.bias)
+        bias = functional.pad(self.bias, (0, 0, 0, 0, unbiased, 0))
+        hidden = torch.cat([self.hidden_weight, self.hidden_bias], dim=1)
+        return hidden.mT, torch.cat([self.weight, bias], dim=1).mT
 
     def operations(self) -> Operations:
         """Those of one evaluation of all."""

@@ -8,7 +8,7 @@ from torch import Tensor
 from neuralfx.nn.concat import centre
 from neuralfx.nn.mlp import MLP
 from neuralfx.nn.operations import Operations, add_operations
-from neuralfx.nn.recurrent import Recurrent, RecurrentWeights, Unit
+from neuralfx.nn.recurrent import Recurrent, RecurrentWeights, Unit, pack_layer
 from neuralfx.nn.rnn_generated import GeneratedRNN
 
 
@@ -38,7 +38,7 @@ class FiLMRNN(GeneratedRNN):
     def __init__(self, unit: Unit, channels: int, num_knobs: int, hidden_size: int, mlp_size: int) -> None:
         super().__init__(unit, channels, num_knobs, hidden_size)
         self.recurrent = Recurrent(unit, channels, hidden_size)
-        self.generator: MLP | None = None
+        self.generator = None
         if num_knobs:
             rows = unit.gates * hidden_size
             self.generator = MLP(num_knobs, mlp_size, mlp_size, 4 * rows)
@@ -48,10 +48,24 @@ class FiLMRNN(GeneratedRNN):
 
     def weights(self, knobs: Tensor) -> RecurrentWeights:
         """The layer's weights with the coefficients of each row folded in."""
-        own = self.recurrent.weights()
         if self.generator is None:
+            own = self.recurrent.weights()
             return RecurrentWeights(*(weight.unsqueeze(0).expand(len(knobs), *weight.shape) for weight in own))
-        scale_x, shift_x, scale_h, shift_h = self.generator(centre(knobs)).chunk(4, dim=-1)
+        return self._fold(self.generator(centre(knobs)))
+
+    def pack_coefficients(self) -> tuple[Tensor, Tensor]:
+        """The last layer with bias and input weights folded in, and the layer's hidden weights as base."""
+        bias, _, base = self.recurrent.pack()
+        plain = bias.new_tensor([[1.0, 0.0, 1.0, 0.0]]).repeat_interleave(self.unit.gates * self.hidden_size, dim=1)
+        coefficients = plain if self.generator is None else pack_layer(self.generator.last)
+        folded, scale_h = self._fold(coefficients), coefficients.chunk(4, dim=-1)[2]
+        bias, input, factors = self.unit.pack(folded._replace(hidden=scale_h.unsqueeze(-1)))
+        return torch.cat([bias, input.flatten(1), factors.flatten(1)], dim=1), base[0]
+
+    def _fold(self, coefficients: Tensor) -> RecurrentWeights:
+        """The layer's weights with coefficients of shape (n, 4 * G * H), linear in these."""
+        own = self.recurrent.weights()
+        scale_x, shift_x, scale_h, shift_h = coefficients.chunk(4, dim=-1)
         return RecurrentWeights(
             scale_x.unsqueeze(-1) * own.input,
             scale_h.unsqueeze(-1) * own.hidden,

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import abc
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from neuralfx.nn.control import GRID_SAMPLES, hold, initial_grid
+from neuralfx.nn.mlp import MLP, SLOPE
 from neuralfx.nn.network import Network, State
 from neuralfx.nn.operations import Operations, add_operations, linear_operations
-from neuralfx.nn.recurrent import RecurrentWeights, Unit
+from neuralfx.nn.recurrent import RecurrentWeights, Unit, pack_head, pack_layer
+
+if TYPE_CHECKING:
+    from neuralfx.engine.player import Player
 
 
 class GeneratedRNN(Network, abc.ABC):
@@ -25,7 +30,13 @@ class GeneratedRNN(Network, abc.ABC):
         channels: Channels of audio.
         num_knobs: Knobs, 0 or more.
         hidden_size: Units, at least 1.
+
+    Attributes:
+        generator: Makes coefficients from the knobs, centred to -1 to 1; None without knobs.
     """
+
+    loops = "rnn"
+    generator: MLP | None
 
     def __init__(self, unit: Unit, channels: int, num_knobs: int, hidden_size: int) -> None:
         super().__init__()
@@ -38,6 +49,10 @@ class GeneratedRNN(Network, abc.ABC):
     @abc.abstractmethod
     def weights(self, knobs: Tensor) -> RecurrentWeights:
         """The unit's weights for each row of knobs of shape (batch, knobs)."""
+
+    @abc.abstractmethod
+    def pack_coefficients(self) -> tuple[Tensor, Tensor]:
+        """The generator's last layer and base as :class:`~neuralfx.engine.rnn.GeneratedPlayer` takes them."""
 
     @abc.abstractmethod
     def generator_operations(self) -> Operations:
@@ -62,6 +77,24 @@ class GeneratedRNN(Network, abc.ABC):
             output, memory = self.unit.run(features[:, span], self._weights_of_rows(values), memory)
             outputs.append(output)
         return self.output(torch.cat(outputs, dim=1)).transpose(1, 2), (memory, grid)
+
+    @torch.no_grad()
+    def player(self) -> Player | None:
+        """The unit with the generator's first layer on raw knobs; one channel of audio only."""
+        if self.channels != 1:
+            return None
+        from neuralfx.engine.rnn import GeneratedPlayer
+
+        first = second = self.output.weight.new_zeros(1, 0)
+        if self.generator is not None:
+            first, second = (
+                pack_layer(layer)
+                for layer in self.generator
+                if isinstance(layer, nn.Linear) and layer is not self.generator.last
+            )
+            # W (2 phi - 1) + b = 2 W phi + (b - W 1)
+            first = torch.cat([2 * first[:-1], first[-1:] - first[:-1].sum(0)])
+        return GeneratedPlayer(first, second, *self.pack_coefficients(), pack_head(self.output), SLOPE, GRID_SAMPLES)
 
     def operations(self, moving: bool) -> Operations:
         """The plain unit's with still knobs; moving ones make new weights once per cell of the grid."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from neuralfx.nn.concat import centre
 from neuralfx.nn.mlp import MLP
 from neuralfx.nn.operations import Operations
-from neuralfx.nn.recurrent import RecurrentWeights, Unit, uniform_like_torch
+from neuralfx.nn.recurrent import RecurrentWeights, Unit, pack_layer, uniform_like_torch
 from neuralfx.nn.rnn_generated import GeneratedRNN
 
 
@@ -39,7 +39,7 @@ class StaticHyperRNN(GeneratedRNN):
         self.sizes = [math.prod(shape) for shape in self.shapes]
         plain = uniform_like_torch(hidden_size, sum(self.sizes))
         unit.start_biases(*torch.split(plain, self.sizes)[2:])
-        self.generator: MLP | None = None
+        self.generator = None
         if num_knobs:
             self.generator = MLP(num_knobs, mlp_size, mlp_size, sum(self.sizes))
             with torch.no_grad():
@@ -51,8 +51,18 @@ class StaticHyperRNN(GeneratedRNN):
     def weights(self, knobs: Tensor) -> RecurrentWeights:
         """What the hypernetwork makes of each row of knobs."""
         flat = self.plain.expand(len(knobs), -1) if self.generator is None else self.generator(centre(knobs))
-        parts = flat.split(self.sizes, dim=-1)
-        return RecurrentWeights(*(part.unflatten(-1, shape) for part, shape in zip(parts, self.shapes)))
+        return self._shape(flat)
+
+    def pack_coefficients(self) -> tuple[Tensor, Tensor]:
+        """The last layer with its outputs packed; no base."""
+        flat = self.plain.unsqueeze(0) if self.generator is None else pack_layer(self.generator.last)
+        packed = self.unit.pack(self._shape(flat))
+        return torch.cat([weight.flatten(1) for weight in packed], dim=1), flat.new_zeros(0, 0)
+
+    def _shape(self, flat: Tensor) -> RecurrentWeights:
+        """Weights of shape (n, all of them) as what they are."""
+        parts = torch.split(flat, self.sizes, dim=-1)
+        return RecurrentWeights(*(part.reshape(len(flat), *shape) for part, shape in zip(parts, self.shapes)))
 
     def generator_operations(self) -> Operations:
         """The hypernetwork."""

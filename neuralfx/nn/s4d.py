@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
+from neuralfx.errors import ConfigError
 from neuralfx.nn.diagonal import carry, precise, run_in_chunks, toeplitz
-from neuralfx.nn.operations import Operations
+from neuralfx.nn.operations import Operations, add_operations, linear_operations
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+
+POLES = ("decay", "lin", "inv", "legs")
 
 
 class S4D(nn.Module):
@@ -25,9 +35,11 @@ class S4D(nn.Module):
 
     (zero-order hold). All poles are stable for all values of the parameters. Where we depart from the S4D paper:
     :math:`\omega` is relative to the decay rate, so that slow poles can learn at the same rate as fast ones; B is the
-    decay rate instead of 1, so that every state has unit gain at its own frequency; and the poles start on the real
-    axis with time constants spread evenly in the logarithm over ``shortest_samples`` to ``longest_samples``, because
-    audio devices remember for milliseconds to seconds, not for the few samples of the sequence-modelling literature.
+    decay rate instead of 1, so that every state has unit gain at its own frequency; and time constants start spread
+    evenly in the logarithm over ``shortest_samples`` to ``longest_samples``, because audio devices remember for
+    milliseconds to seconds, not for the few samples of the sequence-modelling literature. By default they are spread
+    over all states, and the poles start on the real axis. The literature's poles are at hand: all states of a feature
+    then share one time constant, and differ in frequency.
 
     The poles' powers, and the state, are double precision on every device that has it: a pole with a time constant of
     seconds lies within float32's rounding of 1.
@@ -37,25 +49,50 @@ class S4D(nn.Module):
         pairs: Conjugate pairs per feature, K.
         shortest_samples: Shortest initial time constant, in samples.
         longest_samples: Longest initial time constant, in samples.
+        poles: Where the poles start: ``decay``, ours; or those of S4D-Lin, S4D-Inv and S4D-LegS as ``lin``, ``inv`` and
+            ``legs``.
+        mixing: Whether GELU, a linear layer and a gated linear unit follow, as in the blocks of the S4D paper.
+
+    Raises:
+        ConfigError: If ``poles`` is none of these.
 
     Reference:
         Gu et al., "On the Parameterization and Initialization of Diagonal State Space Models", NeurIPS 2022,
-        section 3.
+        sections 3 and 4.
     """
 
-    def __init__(self, features: int, pairs: int, shortest_samples: float, longest_samples: float) -> None:
+    def __init__(
+        self,
+        features: int,
+        pairs: int,
+        shortest_samples: float,
+        longest_samples: float,
+        poles: str = "decay",
+        mixing: bool = False,
+    ) -> None:
         super().__init__()
+        if poles not in POLES:
+            raise ConfigError(f"poles: expected one of {', '.join(POLES)}, got {poles!r}.")
         self.features = features
         self.pairs = pairs
-        time_constants = torch.logspace(math.log10(shortest_samples), math.log10(longest_samples), features * pairs)
-        # Neighbouring time constants go to different features, so that every feature spans the whole range.
-        log_decay = -torch.log(time_constants).view(pairs, features).T
-        self.log_step = nn.Parameter(torch.zeros(features))  # log Delta, in log samples
+        shortest, longest = math.log10(shortest_samples), math.log10(longest_samples)
+        if poles == "decay":
+            # Neighbouring time constants go to different features, so that every feature spans the whole range.
+            time_constants = torch.logspace(shortest, longest, features * pairs).view(pairs, features).T
+            log_step, log_decay = torch.zeros(features), -torch.log(time_constants)
+            frequency = torch.zeros(features, pairs)
+        else:
+            # Re a = -1/2 and the imaginary part as published, here relative to the real one.
+            log_step = -torch.log(torch.logspace(shortest, longest, features) / 2)
+            log_decay = torch.full((features, pairs), math.log(0.5))
+            frequency = 2 * published_frequencies(poles, pairs).repeat(features, 1)
+        self.log_step = nn.Parameter(log_step)  # log Delta, in log samples
         self.log_decay = nn.Parameter(log_decay.contiguous())  # alpha
-        self.frequency = nn.Parameter(torch.zeros(features, pairs))  # omega
+        self.frequency = nn.Parameter(frequency)  # omega
         self.output_real = nn.Parameter(torch.randn(features, pairs) * math.sqrt(0.5 / pairs))  # Re C
         self.output_imag = nn.Parameter(torch.randn(features, pairs) * math.sqrt(0.5 / pairs))  # Im C
         self.direct = nn.Parameter(torch.ones(features))  # D
+        self.mixing = nn.Linear(features, 2 * features) if mixing else None
 
     def initial_state(self, batch_size: int, device: torch.device | None, dtype: torch.dtype) -> Tensor:
         """Zeros of shape (batch, features, pairs), complex."""
@@ -65,7 +102,16 @@ class S4D(nn.Module):
     def forward(self, features: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Run (batch, time, features) into the same shape; ``state`` has shape (batch, features, pairs)."""
         output, state = run_in_chunks(self._run_chunks, features, state)
-        return output + self.direct * features, state
+        output = output + self.direct * features
+        if self.mixing is not None:
+            output = functional.glu(self.mixing(functional.gelu(output)))
+        return output, state
+
+    def packed(self) -> tuple[npt.NDArray[Any], ...]:
+        """Poles, gains B bar and readouts C of shape (features, pairs), and D, as the compiled network takes them."""
+        exponent, relative, readout = self._exactly(torch.float64)
+        parts = torch.exp(exponent), torch.expm1(exponent) / relative, readout, self.direct
+        return tuple(part.detach().cpu().numpy() for part in parts)
 
     def operations(self) -> Operations:
         """Those of one sample; what the parameters alone determine is computed once."""
@@ -74,7 +120,18 @@ class S4D(nn.Module):
         # Per feature: the sum over the pairs, its factor of 2, and D u.
         multiplications = self.pairs * pair.multiplications + 2
         additions = self.pairs * pair.additions + self.pairs - 1 + 1
-        return Operations(self.features * multiplications, self.features * additions)
+        recurrence = Operations(self.features * multiplications, self.features * additions)
+        if self.mixing is None:
+            return recurrence
+        gates = Operations(self.features, 0, 2 * self.features)  # GELU, sigmoid and its product
+        return add_operations(recurrence, linear_operations(self.mixing), gates)
+
+    def _exactly(self, exact: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+        """Delta a, a relative to the decay rate, and C, each of shape (features, pairs)."""
+        decay = torch.exp(self.log_step.to(exact).unsqueeze(-1) + self.log_decay.to(exact))
+        relative = torch.complex(-torch.ones_like(decay), self.frequency.to(exact))
+        readout = torch.complex(self.output_real.to(exact), self.output_imag.to(exact))
+        return decay * relative, relative, readout
 
     def _run_chunks(self, features: Tensor, state: Tensor, length: int) -> tuple[Tensor, Tensor]:
         """Recur over whole chunks of ``length`` samples, without the direct path.
@@ -87,13 +144,10 @@ class S4D(nn.Module):
         exact, plain = precise(features.device), features.dtype
 
         # exp of the exponent, not repeated products: the pole itself is never rounded.
-        decay = torch.exp(self.log_step.to(exact).unsqueeze(-1) + self.log_decay.to(exact))
-        relative = torch.complex(-torch.ones_like(decay), self.frequency.to(exact))
-        exponent = decay * relative  # Delta a, shape (features, pairs)
+        exponent, relative, readout = self._exactly(exact)
         steps = torch.arange(length + 1, device=features.device, dtype=exact)
         powers = torch.exp(exponent.unsqueeze(-1) * steps)  # (features, pairs, length + 1)
         gain = (powers[..., 1] - 1) / relative  # B bar
-        readout = torch.complex(self.output_real.to(exact), self.output_imag.to(exact))  # C
 
         kernel = 2 * ((readout * gain).unsqueeze(-1) * powers[..., :length]).sum(1).real  # (features, length)
         within = toeplitz(kernel).to(plain)
@@ -114,3 +168,33 @@ class S4D(nn.Module):
         output = torch.baddbmm(torch.bmm(blocks, within), before, from_state)
         output = output.view(width, batch_size, chunks, length).permute(1, 2, 3, 0).reshape(batch_size, time, width)
         return output, states[:, -1]
+
+
+def published_frequencies(poles: str, pairs: int) -> Tensor:
+    r"""Imaginary parts of the poles with which S4D layers of the literature start, their real parts being -1/2.
+
+    With N = 2 ``pairs``: :math:`\pi k` (``lin``), :math:`\frac{N}{\pi} (\frac{N}{2k+1} - 1)` (``inv``), or those of the
+    normal part of the HiPPO-LegS matrix (``legs``).
+
+    Args:
+        poles: ``lin``, ``inv`` or ``legs``.
+        pairs: Conjugate pairs, at least 1.
+
+    Returns:
+        Shape (pairs,).
+
+    Reference:
+        Gu et al., "On the Parameterization and Initialization of Diagonal State Space Models", NeurIPS 2022,
+        eqs. (6), (8) and (9).
+    """
+    size = 2 * pairs
+    order = torch.arange(pairs, dtype=torch.float64)
+    if poles == "lin":
+        frequencies = math.pi * order
+    elif poles == "inv":
+        frequencies = size / math.pi * (size / (2 * order + 1) - 1)
+    else:
+        root = np.sqrt(np.arange(size) + 0.5)
+        normal = -np.tril(np.outer(root, root), -1) + np.triu(np.outer(root, root), 1)  # without its diagonal, -1/2
+        frequencies = torch.from_numpy(np.linalg.eigvalsh(-1j * normal)[pairs:].copy())
+    return frequencies.to(torch.get_default_dtype())

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from neuralfx.engine import compiler
+from neuralfx.nn import packing
 from neuralfx.nn.diagonal import precise
 from neuralfx.nn.operations import Operations, add_operations, linear_operations
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 
 class S6(nn.Module):
@@ -75,12 +81,24 @@ class S6(nn.Module):
         """
         exact = precise(features.device)
         ranked, into, readout = self.selection(features).split([self.rank, self.state_size, self.state_size], dim=-1)
-        step = functional.softplus(self.step(ranked).to(exact)).unsqueeze(-1)  # Delta, (batch, time, features, 1)
+        step = self.step(ranked)
+        if compiler.serves("selective", features, self.direct):
+            from neuralfx.engine.selective import selective_scan
+
+            rates = torch.exp(self.log_decay)
+            output, state = selective_scan(features, functional.softplus(step), into, readout, rates, state)
+            return self.output(output + self.direct * features), state
+        step = functional.softplus(step.to(exact)).unsqueeze(-1)  # Delta, (batch, time, features, 1)
         decay = torch.exp(-step * torch.exp(self.log_decay.to(exact)))
         added = step * features.unsqueeze(-1) * into.unsqueeze(-2)
         states, state = scan(decay, added, state)
         output = (states * readout.unsqueeze(-2)).sum(-1).to(features.dtype) + self.direct * features
         return self.output(output), state
+
+    def packed(self) -> tuple[npt.NDArray[Any], ...]:
+        """W_x, W_Delta with its bias, -A and D, as the compiled network takes them; W_o is left to the next layer."""
+        rates = packing.array(torch.exp(self.log_decay))
+        return packing.linear(self.selection), packing.linear(self.step), rates, packing.array(self.direct)
 
     def operations(self) -> Operations:
         """Those of one sample; softplus is one function per feature."""

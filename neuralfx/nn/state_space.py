@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from neuralfx.nn import packing
 from neuralfx.nn.convolution import FIRBank
 from neuralfx.nn.film_glu import FiLMGLU
 from neuralfx.nn.lru import LRU
@@ -14,6 +17,9 @@ from neuralfx.nn.network import Network, State
 from neuralfx.nn.operations import Operations, add_operations, linear_operations
 from neuralfx.nn.s4d import S4D
 from neuralfx.nn.s6 import S6
+
+if TYPE_CHECKING:
+    from neuralfx.engine.player import Player
 
 StateSpaceLayer = S4D | LRU | S6
 
@@ -62,6 +68,7 @@ class StateSpaceNetwork(Network):
         features = layers[0].features
         self.num_knobs = num_knobs
         self.receptive_field = window
+        self.loops = "selective" if isinstance(layers[0], S6) else "diagonal"
         self.window = FIRBank(channels, features, window)
         self.blocks = nn.ModuleList(StateSpaceBlock(num_knobs, layer) for layer in layers)
         self.output = nn.Linear(features, channels)
@@ -89,6 +96,27 @@ class StateSpaceNetwork(Network):
         """Those of one sample; see :class:`~neuralfx.nn.network.Network`."""
         blocks = [block.operations(moving) for block in self._blocks()]
         return add_operations(self.window.operations(), *blocks, linear_operations(self.output))
+
+    def player(self) -> Player | None:
+        """The compiled network, of one channel and equal blocks, without mixing."""
+        from neuralfx.engine.diagonal import LRUPlayer, S4DPlayer
+        from neuralfx.engine.selective import S6Player
+        from neuralfx.engine.state_based import Head
+
+        blocks = self._blocks()
+        layers = [block.recurrent for block in blocks]
+        kinds = {(type(layer), *(weight.shape for weight in layer.parameters())) for layer in layers}
+        is_mixed = any(isinstance(layer, S4D) and layer.mixing is not None for layer in layers)
+        if self.window.in_channels != 1 or len(kinds) > 1 or is_mixed:
+            return None
+        players: dict[type, Callable[..., Player]] = {S4D: S4DPlayer, LRU: LRUPlayer, S6: S6Player}
+        weights = [np.stack(parts) for parts in zip(*(layer.packed() for layer in layers))]
+        head = Head(
+            np.stack([packing.chain(getattr(block.recurrent, "output", None), block.linear) for block in blocks]),
+            np.stack([packing.film(block.conditioning) for block in blocks]),
+            np.stack([packing.linear(block.conditioning.linear) for block in blocks]),
+        )
+        return players[type(layers[0])](packing.filters(self.window), *weights, head, packing.linear(self.output))
 
     def _blocks(self) -> list[StateSpaceBlock]:
         return [block for block in self.blocks if isinstance(block, StateSpaceBlock)]

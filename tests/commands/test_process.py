@@ -248,6 +248,16 @@ def test_infinite_samples_are_told_with_their_file(folder: Path) -> None:
     assert files() == ["in.wav"]
 
 
+def test_a_bad_file_among_several_leaves_nothing_half_written(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.get_num_threads", lambda: 2)  # files side by side
+    record("a.wav")
+    soundfile.write("b.wav", np.array([0.0, np.nan]), 44_100, subtype="FLOAT")
+    with pytest.raises(AudioError, match=r"b.wav: expected finite audio"):
+        command.main(["a.wav", "b.wav", "-m", "toy", "-o", "wet"])
+    assert {"a.wav", "b.wav"} <= set(files())
+    assert {path.name for path in Path("wet").iterdir()} <= {"a.wav"}
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), NeuralfxError("no"), RuntimeError("out of memory")])
 def test_a_stop_leaves_nothing_half_written(
     folder: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException

@@ -79,9 +79,9 @@ def test_every_pair_learns_a_device_with_two_knobs_to_20_db(name: str) -> None:
     model = architecture(name)(effect=two_knobs(RATE).to_dict())
     drives = torch.tensor([0.0, 0.5, 1.0])
     knobs = torch.cartesian_prod(drives, drives)
-    dry = excitation(len(knobs), 24_000, seed=1)
-    convolutional = name.startswith(("TCN", "GCN"))
-    train(model, dry, saturator(dry, knobs), knobs, 1500 if convolutional else 4000, 600, 0.01)
+    dry = excitation(len(knobs), 96_000, seed=1)
+    steps = 2000 if name.startswith(("TCN", "GCN")) else 4000
+    train(model, dry, saturator(dry, knobs), knobs, steps, segment=600, lr=0.01)
     unseen, settings = (
         excitation(4, 12_000, seed=2),
         torch.tensor([[0.25, 0.25], [0.25, 0.75], [0.75, 0.4], [0.9, 0.1]]),

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from neuralfx.errors import ConfigError
 from neuralfx.nn.operations import Operations
-from neuralfx.nn.s4d import S4D
+from neuralfx.nn.s4d import S4D, published_frequencies
 
 
 def recur(layer: S4D, features: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
@@ -102,3 +103,35 @@ def test_time_constants_start_in_the_range_asked_for() -> None:
 def test_operations_are_those_of_the_recurrence() -> None:
     # Per pair: A s 4 + 2, B u 2 + 2, Re(C s) 2 + 1; per feature: 1 addition between 2 pairs, the factor 2, D u 1 + 1.
     assert S4D(3, 2, 10.0, 1000.0).operations() == Operations(3 * (2 * 8 + 2), 3 * (2 * 5 + 2), 0)
+
+
+def test_published_poles_are_those_of_the_papers() -> None:
+    torch.testing.assert_close(published_frequencies("lin", 3), torch.pi * torch.arange(3.0))
+    torch.testing.assert_close(published_frequencies("inv", 1), torch.tensor([2 / torch.pi]))
+    # Eigenvalues of the normal part of HiPPO-LegS, computed once from its definition.
+    legs = torch.tensor([0.379376, 1.556280, 3.503215, 6.806403, 13.772732, 45.317174])
+    torch.testing.assert_close(published_frequencies("legs", 6), legs, atol=1e-5, rtol=0)
+    with pytest.raises(ConfigError, match="one of decay, lin, inv, legs, got 'real'"):
+        S4D(1, 1, 1.0, 10.0, poles="real")
+
+
+@pytest.mark.parametrize("poles", ["lin", "inv", "legs"])
+def test_layers_with_published_poles_have_the_time_constants_asked_for(poles: str) -> None:
+    layer = S4D(3, 4, 10.0, 1000.0, poles=poles)
+    exponent, relative, _ = layer._exactly(torch.float64)
+    torch.testing.assert_close(-1 / exponent.real[:, 0], torch.tensor([10.0, 100.0, 1000.0], dtype=torch.float64))
+    torch.testing.assert_close(relative.imag[0].float() / 2, published_frequencies(poles, 4))
+
+
+def test_mixing_follows_the_recurrence(layer: S4D) -> None:
+    mixed = S4D(features=3, pairs=2, shortest_samples=3.0, longest_samples=50_000.0, mixing=True).double()
+    mixed.load_state_dict(layer.state_dict(), strict=False)
+    features, state = torch.randn(2, 70, 3, dtype=torch.float64), layer.initial_state(2, None, torch.float64)
+    plain, after = layer(features, state)
+    output, mixed_after = mixed(features, state)
+    hidden = 0.5 * plain * (1 + torch.erf(plain / 2**0.5))
+    content, gate = (hidden @ mixed.mixing.weight.T + mixed.mixing.bias).chunk(2, dim=-1)  # type: ignore[union-attr]
+    torch.testing.assert_close(output, content * torch.sigmoid(gate))
+    torch.testing.assert_close(mixed_after, after)
+    extra = [more - less for more, less in zip(mixed.operations(), layer.operations())]
+    assert extra == [18 + 3, 18, 6]

@@ -1,0 +1,42 @@
+"""Compiled loops for CPUs, on plain arrays: torch's own operations stay the reference, and serve everything else.
+
+The environment variable ``NEURALFX_ENGINE`` chooses: ``torch`` leaves all work to torch, ``wait`` waits for the
+compiler where playing would else begin with torch.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SWITCH = "NEURALFX_ENGINE"
+
+
+@functools.cache
+def is_installed() -> bool:
+    """Whether numba, which compiles the loops, is there."""
+    return importlib.util.find_spec("numba") is not None
+
+
+def is_enabled() -> bool:
+    """Whether compiled loops may be used."""
+    return is_installed() and os.environ.get(SWITCH) != "torch"
+
+
+def must_wait() -> bool:
+    """Whether playing waits for the compiler."""
+    return os.environ.get(SWITCH) == "wait"
+
+
+def takes(*tensors: Tensor) -> bool:
+    """Whether compiled loops work on these tensors: single precision in a CPU's memory, and no export under way."""
+    import torch
+
+    if torch.compiler.is_compiling():
+        return False
+    return is_enabled() and all(tensor.device.type == "cpu" and tensor.dtype == torch.float32 for tensor in tensors)
