@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _lock = threading.Lock()
+_compiling = threading.Lock()  # one at a time, so that a core is left for playing
 _ready: set[str] = set()  # families whose loops can be called in this process without compiling
 _working: dict[str, threading.Thread] = {}
 
@@ -58,7 +59,7 @@ def is_ready(family: str) -> bool:
 def serves(family: str, *tensors: Tensor) -> bool:
     """Whether a layer is to hand these tensors to the loops of a family.
 
-    Training waits for the compiler; without gradients, only what is ready is used.
+    Training waits for the compiler; without gradients, only what is loaded already is used.
 
     Args:
         family: Module of ``neuralfx.engine``.
@@ -71,7 +72,7 @@ def serves(family: str, *tensors: Tensor) -> bool:
     if torch.is_grad_enabled() and family not in _ready:
         with _lock:
             load(family)
-    return is_ready(family)
+    return family in _ready
 
 
 def load(family: str) -> None:
@@ -87,13 +88,14 @@ def load(family: str) -> None:
 
 def _compile_elsewhere(family: str) -> None:
     """Compile in a process that goes on when this one ends, then load the result."""
-    if not getattr(sys, "frozen", False):  # in a bundled application sys.executable is the application
-        subprocess.run(
-            [sys.executable, "-m", "neuralfx.engine.compiler", family],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-            check=False,
-        )  # fmt: skip
-    load(family)
+    with _compiling:
+        if not getattr(sys, "frozen", False):  # in a bundled application sys.executable is the application
+            subprocess.run(
+                [sys.executable, "-m", "neuralfx.engine.compiler", family],
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+                check=False,
+            )  # fmt: skip
+        load(family)
 
 
 def _marker(family: str) -> Path:
@@ -113,4 +115,6 @@ def _cache_folder() -> Path:
 
 
 if __name__ == "__main__":
+    if hasattr(os, "nice"):
+        os.nice(19)  # whoever plays goes first
     load(sys.argv[1])

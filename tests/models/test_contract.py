@@ -164,9 +164,9 @@ def test_silence_after_sound_stays_bounded_and_calms_down(name: str) -> None:
     assert tail[-2000:].diff().abs().max() <= tail[:2000].diff().abs().max() + 1e-6
 
 
-def test_a_sound_that_dies_away_leaves_no_denormal_numbers(name: str) -> None:
-    model = tiny_model(name)
-    stream = model.stream()
+def test_a_sound_that_dies_away_leaves_no_denormal_numbers(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEURALFX_ENGINE", "torch")  # compiled loops keep their state to themselves
+    stream = tiny_model(name).stream()
     stream.process(1e-37 * noise(200))
     for block in torch.zeros(600).split(100):
         stream.process(block)
@@ -181,18 +181,13 @@ def test_a_sound_that_dies_away_leaves_no_denormal_numbers(name: str) -> None:
 
 @pytest.mark.slow
 def test_an_hour_of_silence_is_stable(name: str) -> None:
-    """A state that comes back to the bit comes back for ever, so most networks need not be heard for the whole hour."""
     stream = tiny_model(name).stream()
     stream.process(noise(4800))
-    seen: set[bytes] = set()
-    for _ in range(3600):
-        second = stream.process(torch.zeros(48_000))
-        assert second.abs().max() < 100
-        state: list[bytes] = []
-        map_state(lambda part, state=state: state.append(part.numpy().tobytes()) or part, stream._state)
-        if b"".join(state) in seen:
-            break
-        seen.add(b"".join(state))
+    silence = torch.zeros(480_000)
+    for _ in range(359):
+        assert stream.process(silence).abs().max() < 100
+    last = stream.process(silence)
+    assert float(last.max() - last.min()) < 1e-4
 
 
 def test_one_step_from_its_configuration_gives_a_checkpoint_and_a_model_folder(
