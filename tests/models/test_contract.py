@@ -11,6 +11,7 @@ from torch import Tensor
 
 import neuralfx
 from neuralfx.cli import main
+from neuralfx.effect import Effect
 from neuralfx.hub.package import replay_check
 from neuralfx.models import architecture
 from neuralfx.models.base import load_checkpoint
@@ -101,6 +102,21 @@ def test_any_number_of_knobs_works(name: str, count: int) -> None:
     assert model.process(noise(100)).shape == (100,)
     moving = torch.rand(1, 100, count)
     assert run(model.network, noise(1, 1, 100), moving).shape == (1, 1, 100)
+
+
+def test_stereo_effects_are_heard_together(name: str) -> None:
+    network = tiny_model(name, Effect("stereo", 48_000, two_knobs().knobs, channels=2)).network.double()
+    audio, knobs = noise(3, 2, 100, dtype=torch.float64), torch.rand(3, 2, dtype=torch.float64)
+    output = run(network, audio, knobs)
+    assert output.shape == audio.shape
+    assert output.dtype == torch.float64
+    silenced = run(network, audio * torch.tensor([[1.0], [0.0]]), knobs)
+    assert not torch.equal(output[:, 0], silenced[:, 0])
+
+
+def test_it_can_be_built_without_memory(name: str) -> None:
+    with torch.device("meta"):
+        assert next(architecture(name)(effect=two_knobs().to_dict()).network.parameters()).is_meta
 
 
 def test_state_can_be_kept_and_played_again(name: str, tmp_path: Path) -> None:
