@@ -105,8 +105,8 @@ def render_markdown(costs: Mapping[str, Any]) -> str:
     """
     lines = [
         "| pair | parameters, 0 / 1 / 2 / 4 knobs | published, 1 / 2 / 4 knobs | multiply-adds, still / moving |"
-        " FLOPs, still / moving | published FLOPs | window |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        " FLOPs, still / moving | published FLOPs | window | latency |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for name, cost in costs.items():
         published = PUBLISHED.get(name)
@@ -118,6 +118,7 @@ def render_markdown(costs: Mapping[str, Any]) -> str:
             f"{cost['flops']['still']} / {cost['flops']['moving']}",
             "" if published is None or published.flops is None else f"{published.flops:.0f}",
             str(cost["receptive_field"]),
+            str(cost["latency_samples"]),
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
