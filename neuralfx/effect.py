@@ -116,11 +116,12 @@ class Knob:
         if self.positions:
             return self._normalise_positions(value)
         try:
-            values = np.asarray(value, dtype=np.float64)
-        except (TypeError, ValueError):
+            values = np.asarray(value)
+        except ValueError:  # ragged
             raise KnobError.out_of_range(self, value) from None
-        if isinstance(value, (str, bool)):
+        if values.dtype.kind not in "iuf":
             raise KnobError.out_of_range(self, value)
+        values = values.astype(np.float64)
         # Values computed in float32 may miss the ends of the range by its rounding.
         slack = 1e-6 * (self.maximum - self.minimum)
         low, high = self.minimum - slack, self.maximum + slack

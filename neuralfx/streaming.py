@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -111,14 +110,18 @@ class Stream:
                 f"expected blocks of shape {expected} as before, got {tuple(audio.shape)}; call reset() to start anew."
             )
         rows = _split_channels(audio, self.effect)
-        moved = self.effect.change(self._knobs, _as_arrays(knobs), rows.shape[-1])
+        values = _as_arrays(knobs)
+        moved = self.effect.change(self._knobs, values, rows.shape[-1])
         if rows.shape[-1]:
             like = _floating_example(self.network)
-            wet_rows = self._advance(rows.to(device=like.device, dtype=like.dtype, copy=True), moved)
-            audio = wet_rows.reshape(audio.shape).to(device=audio.device, dtype=audio.dtype)
+            rows = rows.to(device=like.device, dtype=like.dtype, copy=True)
+            if not torch.isfinite(rows).all():
+                raise AudioError(f"expected audio within the range of {like.dtype}, got larger values.")
+            audio = self._advance(rows, moved).reshape(audio.shape).to(device=audio.device, dtype=audio.dtype)
             self._knobs = _last(moved)
-        elif moved.ndim == 1:
-            self._knobs = moved
+        else:
+            still = {name: value for name, value in values.items() if not np.ndim(value)}
+            self._knobs = self.effect.change(self._knobs, still)
         self._shape = tuple(audio.shape[:-1])
         return _as_kind_of(block, audio)
 
@@ -135,11 +138,10 @@ class Stream:
         player = self._player
         if player is None or type(block) is not np.ndarray or block.dtype != np.float32 or not block.size:
             return None
-        if block.shape[:-1] != self._shape:
-            return None
+        if not block.ndim or block.shape[:-1] != self._shape or not block.flags.writeable:
+            return None  # loops would have to be compiled anew for memory that is read-only
         audio = np.ascontiguousarray(block).reshape(-1, self.effect.channels, block.shape[-1])
-        flat = audio.reshape(-1)
-        if not math.isfinite(flat.dot(flat)):  # finite if all samples are, and none is beyond 1e18
+        if not np.isfinite(audio).all():
             return None
         moved = self._knobs
         if knobs:
@@ -320,7 +322,9 @@ def _split_channels(audio: Tensor, effect: Effect) -> Tensor:
 
 
 def _as_kind_of(example: Audio, audio: Tensor) -> Audio:
-    return audio.numpy() if isinstance(example, np.ndarray) else audio  # type: ignore[return-value]
+    if isinstance(example, np.ndarray):
+        return audio.numpy().astype(example.dtype, copy=False)  # type: ignore[return-value]
+    return audio  # type: ignore[return-value]
 
 
 def _as_arrays(knobs: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -19,7 +19,7 @@ import numpy as np
 from neuralfx import audio
 from neuralfx.commands import ArgumentParser
 from neuralfx.effect import Effect
-from neuralfx.errors import AudioError, AudioFileError, ConfigError, KnobError
+from neuralfx.errors import AudioError, AudioFileError, ConfigError, KnobError, ShapeError
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -209,8 +209,8 @@ def _process_file(
                     raise CancelledError
                 push(dry)
                 progress.update(dry.shape[-1])
-        except AudioError as error:
-            raise AudioError(f"{source}: {error}") from None
+        except (AudioError, ShapeError) as error:
+            raise type(error)(f"{source}: {error}") from None
         push(silence)
     if peak > 1 and subtype not in ("FLOAT", "DOUBLE"):
         peak_db = 20 * math.log10(peak)

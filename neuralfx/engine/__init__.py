@@ -37,6 +37,6 @@ def takes(*tensors: Tensor) -> bool:
     """Whether compiled loops work on these tensors: single precision in a CPU's memory, and no export under way."""
     import torch
 
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu"):
         return False
     return is_enabled() and all(tensor.device.type == "cpu" and tensor.dtype == torch.float32 for tensor in tensors)

@@ -1,26 +1,22 @@
 """When compiled loops are ready: the first sound never waits for the compiler, later processes find its results.
 
-numba keeps what it compiled in a cache on disk. The first process on a machine that wants a family of loops has it
-compiled by a process of its own, which outlives it, and plays with torch until that is done; all later ones load it in
-a fraction of a second.
+The first process on a machine that wants a family of loops has it compiled by a process of its own, which outlives it,
+and plays with torch until that is done; all later ones load it in a fraction of a second.
 """
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import importlib
 import logging
 import os
-import platform
 import subprocess
 import sys
 import threading
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from neuralfx import engine
+from neuralfx.engine import cache
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,6 +26,7 @@ log = logging.getLogger(__name__)
 _lock = threading.Lock()
 _compiling = threading.Lock()  # one at a time, so that a core is left for playing
 _ready: set[str] = set()  # families whose loops can be called in this process without compiling
+_broken: set[str] = set()  # families that cannot be had here, for instance because numba refuses this NumPy
 _working: dict[str, threading.Thread] = {}
 
 
@@ -39,16 +36,11 @@ def is_ready(family: str) -> bool:
     Args:
         family: Module of ``neuralfx.engine``, such as ``rnn``.
     """
-    if family in _ready:
-        return engine.is_enabled()
-    if not engine.is_enabled():
-        return False
+    if family in _ready or family in _broken or not engine.is_enabled():
+        return family in _ready and engine.is_enabled()
+    if engine.must_wait() or (family not in _working and _is_compiled(family)):
+        return _load(family)
     with _lock:
-        if family in _ready:
-            return True
-        if engine.must_wait() or _marker(family).exists():
-            load(family)
-            return True
         if family not in _working:
             log.info("compiling %s loops in the background, once; until then torch plays", family)
             _working[family] = threading.Thread(target=_compile_elsewhere, args=[family], daemon=True)
@@ -69,49 +61,50 @@ def serves(family: str, *tensors: Tensor) -> bool:
 
     if not engine.takes(*tensors):
         return False
-    if torch.is_grad_enabled() and family not in _ready:
-        with _lock:
-            load(family)
-    return family in _ready
+    return family in _ready or (torch.is_grad_enabled() and family not in _broken and _load(family))
 
 
 def load(family: str) -> None:
-    """Load the loops of a family from numba's cache, or compile them now: seconds."""
-    if not _marker(family).exists():
-        log.info("compiling %s loops, once", family)
+    """Load the loops of a family from the cache, or compile them now: seconds."""
     importlib.import_module(f"neuralfx.engine.{family}").warm()
-    _ready.add(family)
-    with contextlib.suppress(OSError):  # no place to write: then every process finds out for itself
-        _marker(family).parent.mkdir(parents=True, exist_ok=True)
-        _marker(family).touch()
+    place = cache.folder()
+    if place is not None:
+        (place / f"{family}.compiled").touch()
+
+
+def _is_compiled(family: str) -> bool:
+    place = cache.folder()
+    return place is not None and (place / f"{family}.compiled").exists()
+
+
+def _load(family: str) -> bool:
+    """Load, once; whatever goes wrong in numba, torch can do without."""
+    with _compiling:
+        if family not in _ready and family not in _broken:
+            if not _is_compiled(family):
+                log.info("compiling %s loops, once", family)
+            try:
+                load(family)
+                _ready.add(family)
+            except Exception as error:
+                log.warning("no compiled %s loops (%s: %s); torch goes on", family, type(error).__name__, error)
+                _broken.add(family)
+    return family in _ready
 
 
 def _compile_elsewhere(family: str) -> None:
     """Compile in a process that goes on when this one ends, then load the result."""
-    with _compiling:
-        if not getattr(sys, "frozen", False):  # in a bundled application sys.executable is the application
+    # Where Python is embedded, sys.executable may be the host, which must not be started again.
+    if Path(sys.executable or "none").name.lower().startswith("python") and not getattr(sys, "frozen", False):
+        try:
             subprocess.run(
                 [sys.executable, "-m", "neuralfx.engine.compiler", family],
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
                 check=False,
             )  # fmt: skip
-        load(family)
-
-
-def _marker(family: str) -> Path:
-    """File that says that this machine has compiled these sources with this numba."""
-    sources = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
-    versions = (sys.version, metadata.version("numba"), metadata.version("llvmlite"), platform.node(), sys.prefix)
-    key = hashlib.sha256(sources + "\0".join(versions).encode()).hexdigest()[:16]
-    return _cache_folder() / f"{family}-{key}.compiled"
-
-
-def _cache_folder() -> Path:
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData/Local")) / "neuralfx/engine"
-    if sys.platform == "darwin":
-        return Path.home() / "Library/Caches/neuralfx/engine"
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "neuralfx/engine"
+        except OSError as error:
+            log.debug("compiling %s here: %s", family, error)
+    _load(family)
 
 
 if __name__ == "__main__":

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from neuralfx.engine.fastmath import JIT
+from neuralfx.engine.fastmath import compiled
 from neuralfx.engine.lanes import LANES, aligned, load, maximum, sigmoid, store, tanh, where_positive
 from neuralfx.engine.player import Array, Player, over_rows
 from neuralfx.engine.tiles import OUTPUTS, join, multiply, pack_tiles, pad
@@ -52,7 +51,7 @@ class Block(NamedTuple):
     link: Array
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def _keep(memory: Array, ring: int, size: int, place: int, source: int, length: int) -> None:
     """Write samples at ``source`` of memory into a row of a ring, sixteen at a time.
 
@@ -69,7 +68,7 @@ def _keep(memory: Array, ring: int, size: int, place: int, source: int, length: 
         store(memory, ring + size + index, load(memory, ring + index))
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def _enter(
     memory: Array,
     plan: npt.NDArray[np.int64],
@@ -93,14 +92,14 @@ def _enter(
         _keep(memory, ring, size, position % size, areas[_JOINED], length)
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def _locate(offsets: npt.NDArray[np.int64], start: int, first: int, stride: int, count: int) -> None:
     """Rows of memory as inputs of a product, from input ``start`` on."""
     for row in range(count):
         offsets[start + row] = first + row * stride
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def _filter(
     memory: Array,
     weights: Array,
@@ -119,7 +118,7 @@ def _filter(
     multiply(memory, target, STRIDE, length, memory, offsets, weights, plan[_FILTER], outputs, taps * inputs)
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def _link(
     memory: Array,
     weights: Array,
@@ -137,7 +136,7 @@ def _link(
     multiply(memory, target, STRIDE, length, memory, offsets, weights, plan[_LINK], rows, linked + inputs)
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def _generate(
     memory: Array,
     weights: Array,
@@ -168,7 +167,7 @@ def _generate(
     return source
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def _scale(
     memory: Array,
     weights: Array,
@@ -185,7 +184,7 @@ def _scale(
     multiply(memory, areas[_SCALES], STRIDE, length, memory, offsets, weights, plan[_FILM], outputs, code_size)
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def _update(
     memory: Array,
     weights: Array,
@@ -212,7 +211,7 @@ def _update(
             coefficients[block, row] = memory[areas[_SCALES] + row * STRIDE]
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def _activate(
     memory: Array,
     features: int,
@@ -242,7 +241,7 @@ def _activate(
             store(memory, features + place, values)
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def _play(
     memory: Array,
     offsets: npt.NDArray[np.int64],

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
-from neuralfx.engine.fastmath import JIT
+from neuralfx.engine.fastmath import compiled
 from neuralfx.engine.front import CHUNK_SAMPLES, condition, copy, dense, filter_bank, flush, hear, padded, turn
 from neuralfx.engine.player import Array
 from neuralfx.engine.state_based import Head, StateBasedPlayer
@@ -106,7 +105,7 @@ class LRUPlayer(StateBasedPlayer):
         return lanes
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def _s4d(
     features: Array, poles: Exact, readouts: Exact, direct: Exact, length: int, states: Exact, outputs: Array
 ) -> None:
@@ -131,7 +130,7 @@ def _s4d(
             outputs[feature, t] = sums[feature] + direct[feature] * driving[feature]
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def _lru(
     features: Array,
     poles: Exact,
@@ -166,7 +165,7 @@ def _lru(
             outputs[feature, t] = sums[feature] + direct[feature] * features[feature, t]
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def _play_s4d(
     audio: Array,
     knobs: Array,
@@ -204,7 +203,7 @@ def _play_s4d(
     flush(memory.ravel())
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def _play_lru(
     audio: Array,
     knobs: Array,

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from neuralfx.engine.fastmath import JIT
+from neuralfx.engine.fastmath import compiled
 from neuralfx.engine.lanes import LANES, add_up, aligned, load, maximum, sigmoid, store, tanh, where_positive
 from neuralfx.engine.player import Array, Player, over_rows
 from neuralfx.engine.tiles import OUTPUTS, UNIT, join, multiply, multiply_vectors, pack_tiles, pack_units, pad
@@ -78,7 +77,7 @@ class Steering(NamedTuple):
     d: Any
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def _product(
     memory: Array, plan: npt.NDArray[np.int64], number: int, places: npt.NDArray[np.int64], packed: Array
 ) -> None:
@@ -87,7 +86,7 @@ def _product(
     multiply_vectors(memory, first, places, plan[number, _PLACES], units, packed, plan[number, _START], inputs)
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def _rectify(memory: Array, plan: npt.NDArray[np.int64], number: int, slope: np.float32) -> None:
     first = plan[number, _RESULT]
     for place in range(first, first + plan[number, _UNITS] * UNIT, LANES):
@@ -95,7 +94,7 @@ def _rectify(memory: Array, plan: npt.NDArray[np.int64], number: int, slope: np.
         store(memory, place, maximum(values, slope * values))
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def _step(
     memory: Array, from_input: int, from_state: int, output: int, cell: int, size: int, pitch: int, is_lstm: bool
 ) -> None:
@@ -115,7 +114,7 @@ def _step(
             store(memory, output + k, new + sigmoid(z) * (load(memory, output + k) - new))
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def _play(
     memory: Array,
     plan: npt.NDArray[np.int64],
@@ -272,7 +271,7 @@ _FROM_INPUTS, _D_BACK, _D_HIDDEN_BACK, _Z_BACK, _Z_HIDDEN_BACK, _HYPER_PRODUCT_B
 )
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def _run_products(
     memory: Array,
     table: npt.NDArray[np.int64],
@@ -293,14 +292,14 @@ def _run_products(
             multiply(memory, result, _PITCH, columns, memory, own, packed, start, outputs, inputs, column)
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def _rectify_lanes(memory: Array, area: int, features: int, column: int, slope: np.float32) -> None:
     for place in range(area + column, area + column + features * _PITCH, _PITCH):
         values = load(memory, place)
         store(memory, place, maximum(values, slope * values))
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def _rectify_back(memory: Array, area: int, gradient: int, features: int, column: int, slope: np.float32) -> None:
     for place in range(column, column + features * _PITCH, _PITCH):
         gradients = load(memory, gradient + place)
@@ -308,7 +307,7 @@ def _rectify_back(memory: Array, area: int, gradient: int, features: int, column
         store(memory, gradient + place, passed)
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def _advance(
     memory: Array,
     from_input: int,
@@ -346,7 +345,7 @@ def _advance(
             store(memory, output + place, new + z * (load(memory, output + place - LANES) - new))
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def _go_back(
     memory: Array,
     from_state: int,
@@ -396,14 +395,14 @@ def _go_back(
             store(memory, gradient + before, above * z)
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def _add_lanes(memory: Array, total: int, area: int, features: int, column: int, from_column: int) -> None:
     for place in range(0, features * _PITCH, _PITCH):
         values = load(memory, area + from_column + place)
         store(memory, total + column + place, load(memory, total + column + place) + values)
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def _run_forward(
     memory: Array,
     areas: npt.NDArray[np.int64],
@@ -462,7 +461,7 @@ def _run_forward(
         )
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def _run_backward(
     memory: Array,
     areas: npt.NDArray[np.int64],

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from neuralfx.engine.fastmath import JIT, sigmoid, tanh
+from neuralfx.engine.fastmath import compiled, sigmoid, tanh
 from neuralfx.engine.front import (
     CHUNK_SAMPLES,
     LANES,
@@ -133,8 +132,8 @@ class _Cell(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         inputs = [part.detach().contiguous() for part in (driving, encoded, weight, output, cell)]
         batch_size, time, units = len(driving), driving.shape[1], output.shape[1]
-        outputs, cells = (torch.empty(batch_size, time, units) for _ in range(2))
-        gates = torch.empty(batch_size, time if kept else 1, 4 * units)
+        outputs, cells = (driving.new_empty(batch_size, time, units) for _ in range(2))
+        gates = driving.new_empty(batch_size, time if kept else 1, 4 * units)
         rows = functional.pad(inputs[2].view(-1, 4 * LANES, units).mT, (0, 0, 1, 0)).flatten(1)  # no bias
         parts = (*inputs[:2], *inputs[3:], rows, outputs, cells, gates)
         _forward(gated, *(part.numpy() for part in parts))
@@ -161,7 +160,7 @@ class _Cell(torch.autograd.Function):
         return to_driving, to_encoded, to_weight, to_output, to_cell, None, None
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def meet(gated: bool, state: Array, encoding: Array) -> None:
     """How the ED's state meets the encoding, in place; both padded to a multiple of ``LANES``."""
     if gated:
@@ -172,7 +171,7 @@ def meet(gated: bool, state: Array, encoding: Array) -> None:
             state[unit] += encoding[unit]
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def _play_ed(
     audio: Array,
     knobs: Array,
@@ -229,7 +228,7 @@ def _play_ed(
     flush(cell)
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def _forward(
     gated: bool,
     driving: Array,
@@ -260,7 +259,7 @@ def _forward(
                 copy(gates.ravel(), kept[row, t])
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def _backward(
     gated: bool,
     from_outputs: Array,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import llvmlite.ir as ir
@@ -11,10 +12,12 @@ import numpy as np
 from numba import types
 from numba.extending import intrinsic
 
+from neuralfx.engine.cache import folder
+
 # Products may be fused and reordered, and division by zero gives infinity without a check: loops vectorise. Divisions
 # stay exact ("arcp" is left out): the tanh of 0 is 0, and silence stays silence.
 _FAST = {"nnan", "ninf", "nsz", "contract", "reassoc"}
-JIT: dict[str, Any] = {"cache": True, "nogil": True, "fastmath": _FAST, "error_model": "numpy"}
+JIT: dict[str, Any] = {"nogil": True, "fastmath": _FAST, "error_model": "numpy"}
 INLINE: dict[str, Any] = {"inline": "always", "fastmath": _FAST, "error_model": "numpy"}
 
 _ONE, _TWO, _HALF = np.float32(1), np.float32(2), np.float32(0.5)
@@ -24,6 +27,17 @@ _LN2_HIGH = np.float32(0.693359375)  # ln 2 in two parts, so that a multiple of 
 _LN2_LOW = np.float32(math.log(2) - 0.693359375)
 _BIAS, _MANTISSA = np.int32(127), np.int32(23)
 _T2, _T3, _T4, _T5, _T6, _T7 = (np.float32(1 / math.factorial(power)) for power in range(2, 8))
+
+
+def compiled(function: Callable[..., Any]) -> Any:
+    """Decorator of loops: compiled at the first call on a machine, then loaded from :mod:`neuralfx.engine.cache`."""
+    place = folder()
+    elsewhere = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = str(place or "")
+    try:
+        return numba.njit(cache=place is not None, **JIT)(function)
+    finally:
+        numba.config.CACHE_DIR = elsewhere
 
 
 @intrinsic  # type: ignore[untyped-decorator]

@@ -9,14 +9,13 @@ from __future__ import annotations
 from typing import Any
 
 import llvmlite.ir as ir
-import numba
 import numpy as np
 import numpy.typing as npt
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from neuralfx.engine.fastmath import JIT, tanh
+from neuralfx.engine.fastmath import compiled, tanh
 from neuralfx.engine.player import Array
 
 CHUNK_SAMPLES = 256
@@ -86,7 +85,7 @@ def _combination(lanes: int) -> Any:
 combine_8, combine_32 = _combination(8), _combination(32)
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def flush(values: npt.NDArray[np.floating]) -> None:
     """Set what is all but zero to zero."""
     for index in range(values.size):
@@ -94,14 +93,14 @@ def flush(values: npt.NDArray[np.floating]) -> None:
             values[index] = 0
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def copy(source: npt.NDArray[np.floating], target: npt.NDArray[np.floating]) -> None:
     """Write all of a flat array to the beginning of another; a slice assignment takes half a second to compile."""
     for index in range(source.size):
         target[index] = source[index]
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def hear(history: Array, dry: Array, heard: Array) -> None:
     """Put audio behind its history, shape (taps - 1,), and move the history on; ``heard`` has space for both."""
     past, length = history.size, dry.size
@@ -110,7 +109,7 @@ def hear(history: Array, dry: Array, heard: Array) -> None:
     copy(heard[length : length + past], history)
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def filter_bank(heard: Array, filters: Array, length: int, features: Array) -> None:
     """FIR filters, shape (features, taps + 1): ``features[:, t]`` from ``heard[t]`` to ``heard[t + taps - 1]``."""
     taps = filters.shape[1] - 1
@@ -133,7 +132,7 @@ def filter_bank(heard: Array, filters: Array, length: int, features: Array) -> N
                 row[t] += w0 * x[t]
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def dense(features: Array, layer: Array, length: int, outputs: Array) -> None:
     """A linear layer at every sample."""
     width = layer.shape[1] - 1
@@ -153,7 +152,7 @@ def dense(features: Array, layer: Array, length: int, outputs: Array) -> None:
                 row[t] += w0 * f0[t]
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def turn(knobs: Array, start: int, length: int, turned: Array) -> None:
     """Knobs of a chunk, from (time, knobs) to (knobs, CHUNK_SAMPLES); those that stand still come as time 1."""
     if knobs.shape[0] > 1:
@@ -165,7 +164,7 @@ def turn(knobs: Array, start: int, length: int, turned: Array) -> None:
             turned[knob, 0] = knobs[0, knob]
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def condition(
     features: Array,
     linear: Array,

@@ -13,12 +13,11 @@ from collections.abc import Callable
 from typing import Any
 
 import llvmlite.ir as ir
-import numba
 import numpy as np
 from numba import types
 from numba.extending import intrinsic, models, overload, register_model
 
-from neuralfx.engine.fastmath import JIT
+from neuralfx.engine.fastmath import compiled
 from neuralfx.engine.player import Array
 
 LANES = 16
@@ -186,7 +185,7 @@ _LN2_LOW = math.log(2) - _LN2_HIGH
 _T2, _T3, _T4, _T5, _T6, _T7 = (1 / math.factorial(power) for power in range(2, 8))
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def exp(x: Any) -> Any:
     """The exponential of lanes; see :func:`~neuralfx.engine.fastmath.exp`."""
     x = minimum(maximum(x, -87.0), 87.0)
@@ -196,13 +195,13 @@ def exp(x: Any) -> Any:
     return series * _two_to(power)
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def sigmoid(x: Any) -> Any:
     """1 / (1 + exp(-x)) of lanes."""
     return 1.0 / (exp(x * -1.0) + 1.0)
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def tanh(x: Any) -> Any:
     """The hyperbolic tangent of lanes."""
     return 2.0 / (exp(x * -2.0) + 1.0) - 1.0

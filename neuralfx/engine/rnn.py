@@ -10,14 +10,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from neuralfx.engine.fastmath import JIT, sigmoid, tanh
+from neuralfx.engine.fastmath import compiled, sigmoid, tanh
 from neuralfx.engine.player import Array, Player, over_rows
 
 _BLOCK = 256  # samples between which the output layer runs; their features stay in the cache
@@ -25,7 +24,7 @@ _INAUDIBLE = np.float32(1e-30)  # below 1e-38 CPUs calculate many times slower
 _ZERO, _ONE = np.float32(0), np.float32(1)
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def _add_product(vector: Array, matrix: Array, total: Array) -> None:
     """Add vector @ matrix to as many values of total, reading and writing them once per eight rows of the matrix."""
     rows, columns = matrix.shape
@@ -47,7 +46,7 @@ def _add_product(vector: Array, matrix: Array, total: Array) -> None:
 # and leaves it scalar.
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def _sum_gates(sample: Array, bias: Array, input: Array, gates: Array) -> None:
     first = sample[0]
     for k in range(len(gates)):
@@ -58,19 +57,19 @@ def _sum_gates(sample: Array, bias: Array, input: Array, gates: Array) -> None:
             gates[k] += value * input[j, k]
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def _apply_sigmoid(values: Array) -> None:
     for k in range(len(values)):
         values[k] = sigmoid(values[k])
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def _apply_tanh(values: Array) -> None:
     for k in range(len(values)):
         values[k] = tanh(values[k])
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def _set_cell(i: Array, f: Array, g: Array, cell: Array, copy: Array) -> None:
     for k in range(len(cell)):
         value = f[k] * cell[k] + i[k] * g[k]
@@ -78,7 +77,7 @@ def _set_cell(i: Array, f: Array, g: Array, cell: Array, copy: Array) -> None:
         copy[k] = value
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def _set_lstm_output(o: Array, cell: Array, output: Array, copy: Array) -> None:
     for k in range(len(output)):
         value = o[k] * tanh(cell[k])
@@ -86,7 +85,7 @@ def _set_lstm_output(o: Array, cell: Array, output: Array, copy: Array) -> None:
         copy[k] = value
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def _advance_lstm(
     features: Array, bias: Array, input: Array, hidden: Array, state: Array, outputs: Array, saved: Array
 ) -> None:
@@ -103,13 +102,13 @@ def _advance_lstm(
         _set_lstm_output(gates[2 * size : 3 * size], cell, output, outputs[t])
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def _set_new(r: Array, from_state: Array, g: Array) -> None:
     for k in range(len(g)):
         g[k] = tanh(g[k] + r[k] * from_state[k])
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def _set_gru_output(z: Array, g: Array, output: Array, copy: Array) -> None:
     for k in range(len(output)):
         value = g[k] + z[k] * (output[k] - g[k])
@@ -117,7 +116,7 @@ def _set_gru_output(z: Array, g: Array, output: Array, copy: Array) -> None:
         copy[k] = value
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def _advance_gru(
     features: Array, bias: Array, input: Array, hidden: Array, state: Array, outputs: Array, saved: Array
 ) -> None:
@@ -133,7 +132,7 @@ def _advance_gru(
         _set_gru_output(gates[size : 2 * size], gates[3 * size :], output, outputs[t])
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def _advance(
     features: Array, bias: Array, input: Array, hidden: Array, state: Array, outputs: Array, saved: Array
 ) -> None:
@@ -155,13 +154,13 @@ def _advance(
         _advance_gru(features, bias, input, hidden, state, outputs, saved)
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def _add(values: Array, total: Array) -> None:
     for k in range(len(total)):
         total[k] += values[k]
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def _back_lstm_output(o: Array, cell: Array, d_h: Array, d_cell: Array, d_o: Array) -> None:
     for k in range(len(d_h)):
         squashed = tanh(cell[k])
@@ -172,7 +171,7 @@ def _back_lstm_output(o: Array, cell: Array, d_h: Array, d_cell: Array, d_o: Arr
         d_h[k] = _ZERO
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def _back_cell(i: Array, f: Array, g: Array, before: Array, d_cell: Array, d_i: Array, d_f: Array, d_g: Array) -> None:
     for k in range(len(d_cell)):
         d_i[k] = d_cell[k] * g[k] * i[k] * (_ONE - i[k])
@@ -182,7 +181,7 @@ def _back_cell(i: Array, f: Array, g: Array, before: Array, d_cell: Array, d_i: 
         d_cell[k] *= f[k]
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def _back_lstm(d_outputs: Array, hidden: Array, initial: Array, saved: Array, d_state: Array, d_gates: Array) -> None:
     size = hidden.shape[1]
     i, f, o, g = slice(0, size), slice(size, 2 * size), slice(2 * size, 3 * size), slice(3 * size, 4 * size)
@@ -196,7 +195,7 @@ def _back_lstm(d_outputs: Array, hidden: Array, initial: Array, saved: Array, d_
         _add_product(d, hidden, d_output)
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def _back_gru_output(z: Array, g: Array, before: Array, d_h: Array, d_z: Array, d_g: Array) -> None:
     for k in range(len(d_h)):
         d_g[k] = d_h[k] * (_ONE - z[k]) * (_ONE - g[k] * g[k])
@@ -206,14 +205,14 @@ def _back_gru_output(z: Array, g: Array, before: Array, d_h: Array, d_z: Array, 
         d_h[k] *= z[k]
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def _back_new(r: Array, from_state: Array, d_g: Array, d_r: Array, d_from_state: Array) -> None:
     for k in range(len(d_g)):
         d_r[k] = d_g[k] * from_state[k] * r[k] * (_ONE - r[k])
         d_from_state[k] = d_g[k] * r[k]
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def _back_gru(
     d_outputs: Array, hidden: Array, initial: Array, outputs: Array, saved: Array, d_state: Array, d_gates: Array
 ) -> None:
@@ -229,7 +228,7 @@ def _back_gru(
         _add_product(d, hidden, d_output)
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def _back(
     d_outputs: Array, hidden: Array, initial: Array, outputs: Array, saved: Array, d_state: Array, d_gates: Array
 ) -> None:
@@ -332,7 +331,7 @@ class _Run(torch.autograd.Function):
         return d_features, *d_weights, d_state
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def _dot(first: Array, second: Array) -> np.float32:
     total = _ZERO
     for k in range(len(first)):
@@ -340,7 +339,7 @@ def _dot(first: Array, second: Array) -> np.float32:
     return total
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def _play_span(
     features: Array,
     bias: Array,
@@ -360,7 +359,7 @@ def _play_span(
             wet[t] = head[size] + _dot(outputs[t - start], head[:size])
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def _clear_inaudible(state: Array) -> None:
     for part in range(state.shape[0]):
         for k in range(state.shape[1]):
@@ -368,7 +367,7 @@ def _clear_inaudible(state: Array) -> None:
                 state[part, k] = _ZERO
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def _play(
     features: Array,
     bias: Array,
@@ -397,33 +396,33 @@ def _play(
     _clear_inaudible(state)
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def _copy(values: Array, result: Array) -> None:
     for k in range(len(result)):
         result[k] = values[k]
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def _apply_layer(vector: Array, layer: Array, total: Array) -> None:
     """Set total to vector @ layer[:-1] + layer[-1]."""
     _copy(layer[len(vector)], total)
     _add_product(vector, layer[: len(vector)], total)
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def _rectify(values: Array, slope: float) -> None:
     for k in range(len(values)):
         values[k] = max(values[k], _ZERO) + slope * min(values[k], _ZERO)
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def _scale(base: Array, factors: Array, result: Array) -> None:
     for row in range(base.shape[0]):
         for k in range(base.shape[1]):
             result[row, k] = base[row, k] * factors[k]
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def _generate(
     knobs: Array,
     first: Array,
@@ -450,7 +449,7 @@ def _generate(
     _scale(base, coefficients[start:], weights[start:].reshape(base.shape))
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def _equal(first: Array, second: Array) -> bool:
     for k in range(len(first)):
         if first[k] != second[k]:
@@ -458,7 +457,7 @@ def _equal(first: Array, second: Array) -> bool:
     return True
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def _play_generated(
     audio: Array,
     knobs: Array,

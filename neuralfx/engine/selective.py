@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from neuralfx.engine.fastmath import JIT, as_float, exp
+from neuralfx.engine.fastmath import as_float, compiled, exp
 from neuralfx.engine.front import CHUNK_SAMPLES, LANES, condition, copy, dense, filter_bank, flush, hear, padded, turn
 from neuralfx.engine.player import Array
 from neuralfx.engine.state_based import Head, StateBasedPlayer
@@ -99,7 +99,7 @@ def state_lanes(values: npt.NDArray[np.floating], dtype: type[np.floating]) -> A
     return lanes
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def _lose(delta: Array, rates: Array, length: int, losses: Array) -> None:
     """1 - e^{-Delta r} for a span: from (SPAN_SAMPLES, lanes) to (SPAN_SAMPLES, states, lanes)."""
     for t in range(length):
@@ -113,7 +113,7 @@ def _lose(delta: Array, rates: Array, length: int, losses: Array) -> None:
         flat[index] = lost(flat[index])
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def _advance(
     delta: Array,
     driving: Array,
@@ -152,7 +152,7 @@ def _advance(
                 v[lane] += c * s
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def _s6(
     features: Array,
     selection: Array,
@@ -195,7 +195,7 @@ def _s6(
                 row[t] = sums[t, feature] + d * heard[t]
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def _play_s6(
     audio: Array,
     knobs: Array,
@@ -302,7 +302,7 @@ class _Scan(torch.autograd.Function):
         return *gradients, to_rates.to(inputs[4].dtype), to_state, None
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def _load(features: Array, steps: Array, length: int, delta: Array, driving: Array) -> None:
     """Steps, and their products with features, of a span: from (time, features) to (SPAN_SAMPLES, lanes)."""
     for t in range(length):
@@ -312,7 +312,7 @@ def _load(features: Array, steps: Array, length: int, delta: Array, driving: Arr
             driving[t, feature] = step * features[t, feature]
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def _scan(
     features: Array,
     steps: Array,
@@ -339,7 +339,7 @@ def _scan(
                     outputs[row, start + t, feature] = sums[t, feature]
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def _scan_backward(
     features: Array,
     steps: Array,

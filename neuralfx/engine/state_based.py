@@ -8,10 +8,9 @@ from __future__ import annotations
 import abc
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 
-from neuralfx.engine.fastmath import JIT, sigmoid, tanh
+from neuralfx.engine.fastmath import compiled, sigmoid, tanh
 from neuralfx.engine.front import (
     CHUNK_SAMPLES,
     LANES,
@@ -131,7 +130,7 @@ def load_cell(output: Any, cell: Any) -> Array:
     return memory
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def step(inputs: Array, output: Array, cell: Array, weights: Array, gates: Array) -> None:
     """Advance an LSTM cell by one sample.
 
@@ -156,7 +155,7 @@ def step(inputs: Array, output: Array, cell: Array, weights: Array, gates: Array
             h[lane] = values[3 * LANES + lane] * tanh(value)
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def _play_lstm(
     audio: Array,
     knobs: Array,

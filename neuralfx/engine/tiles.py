@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import llvmlite.ir as ir
-import numba
 import numpy as np
 import numpy.typing as npt
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from neuralfx.engine.fastmath import JIT
+from neuralfx.engine.fastmath import compiled
 from neuralfx.engine.lanes import LANES, aligned, pointer_into, spread
 from neuralfx.engine.player import Array
 
@@ -129,7 +128,7 @@ def _tile(
     return signature, generate
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def multiply(
     results: Array,
     first: int,
@@ -219,7 +218,7 @@ def _units(count: int) -> Any:
 _one_unit, _three_units = _units(1), _units(UNITS)
 
 
-@numba.njit(**JIT)  # type: ignore[untyped-decorator]
+@compiled
 def multiply_vectors(
     memory: Array,
     first: int,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from neuralfx.errors import ConfigError
 from neuralfx.models.base import EffectModule
 from neuralfx.nn.s4d import S4D
 from neuralfx.nn.state_space import StateSpaceNetwork
@@ -37,7 +38,7 @@ class S4DFiLMGLU(EffectModule):
         training: Arguments of :class:`EffectModule`, such as ``effect`` or ``lr``.
 
     Raises:
-        ConfigError: If ``poles`` is none of these.
+        ConfigError: If ``poles`` is none of these, or ``state_size`` is odd.
 
     Reference:
         Simionato and Fasciani, "Comparative Study of State-based Neural Networks for Virtual Analog Audio Effects
@@ -58,6 +59,8 @@ class S4DFiLMGLU(EffectModule):
         **training: Any,
     ) -> None:
         super().__init__(**training)  # also saves the hyper-parameters of this class
+        if state_size < 2 or state_size % 2:
+            raise ConfigError(f"state_size: expected an even number of at least 2, got {state_size}.")
         samples_per_ms = self.effect.sample_rate / 1000
         layers = [
             S4D(features, state_size // 2, shortest_ms * samples_per_ms, longest_ms * samples_per_ms, poles, mixing)

@@ -121,7 +121,7 @@ class EncoderDecoder(nn.Module):
         order = self.gate_order()
         # A contiguous transpose: the gradient of the other kind is a product that takes six times as long.
         weight, bias = gate_layout(driven.weight[order]).T.contiguous(), gate_layout(driven.bias[order])
-        driving = torch.addmm(bias, decoded.flatten(0, 1), weight).view(*decoded.shape[:2], -1)
+        driving = torch.addmm(bias, decoded.flatten(0, 1), weight).view(*decoded.shape[:2], weight.shape[1])
         encoding = encoded.reshape(*encoded.shape[:2], 2, self.hidden_size)
         return run_cell(
             driving, encoding, self.cell_recurrent.weight[order], output, cell, gated=self.combine == "gate"

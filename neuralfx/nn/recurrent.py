@@ -216,7 +216,8 @@ class GRUUnit(Unit):
         gates = torch.sigmoid(from_input[..., : 2 * size] + from_state[..., : 2 * size])
         reset, keep = gates.chunk(2, dim=-1)
         new = torch.tanh(torch.addcmul(from_input[..., 2 * size :], reset, from_state[..., 2 * size :]))
-        return torch.lerp(new, state, keep)
+        advanced: Tensor = new + keep * (state - new)
+        return advanced
 
     def pack(self, weights: RecurrentWeights) -> tuple[Tensor, Tensor, Tensor]:
         """Two columns of g: the state's part, and the input's."""

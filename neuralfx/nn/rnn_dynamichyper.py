@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from neuralfx import engine
-from neuralfx.engine.compiler import is_ready
+from neuralfx.engine import compiler
 from neuralfx.nn import packing
 from neuralfx.nn.concat import centre
 from neuralfx.nn.mlp import SLOPE
@@ -98,7 +97,7 @@ class DynamicHyperRNN(Network):
 
     def forward(self, audio: Tensor, knobs: Tensor, state: State) -> tuple[Tensor, State]:
         """Process one block; see :class:`~neuralfx.nn.network.Network`."""
-        if engine.takes(audio) and (torch.is_grad_enabled() or is_ready("dynamic_hyper")):
+        if compiler.serves("dynamic_hyper", audio, self.hidden_weight):
             return self._forward_compiled(audio, knobs, state)
         main, hyper = state
         unit, gates, hidden_size = self.unit, self.unit.gates, self.hidden_size

@@ -8,9 +8,10 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
 
 from neuralfx import engine
-from neuralfx.engine import compiler
+from neuralfx.engine import cache, compiler
 
 
 @pytest.fixture
@@ -24,8 +25,9 @@ def family(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
     module.warm = warm  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "neuralfx.engine.toy", module)
-    monkeypatch.setattr(compiler, "_cache_folder", lambda: tmp_path / "cache")
-    monkeypatch.setattr(compiler, "_ready", set())
+    monkeypatch.setattr(cache, "folder", lambda: tmp_path)
+    for name in ("_ready", "_broken"):
+        monkeypatch.setattr(compiler, name, set())
     monkeypatch.setattr(compiler, "_working", {})
     monkeypatch.delenv(engine.SWITCH, raising=False)
     return module
@@ -48,8 +50,7 @@ def test_the_first_process_goes_on_while_another_compiles(family: ModuleType, mo
 
 
 def test_a_later_process_loads_what_was_compiled(family: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    compiler.load("toy")
-    monkeypatch.setattr(compiler, "_ready", set())  # as in a new process
+    compiler.load("toy")  # as another process would
     assert compiler.is_ready("toy")
     assert compiler.is_ready("toy")
     assert family.loaded == 2
@@ -65,10 +66,56 @@ def test_the_switch_waits_or_leaves_all_to_torch(family: ModuleType, monkeypatch
     assert family.loaded == 1
 
 
-def test_other_sources_or_versions_need_compiling_again(family: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = compiler._marker("toy")
-    monkeypatch.setattr(compiler.metadata, "version", lambda package: "0")
-    assert compiler._marker("toy") != before
+def test_while_another_process_compiles_no_block_waits_for_its_result(
+    family: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def run(*_: object, **__: object) -> None:
+        (tmp_path / "toy.compiled").touch()
+        time.sleep(0.2)
+
+    monkeypatch.setattr(compiler.subprocess, "run", run)
+    assert not compiler.is_ready("toy")
+    time.sleep(0.1)
+    assert not compiler.is_ready("toy")
+    assert family.loaded == 0
+    compiler._working["toy"].join()
+    assert compiler.is_ready("toy")
+
+
+def test_whatever_is_wrong_with_numba_torch_goes_on(family: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise ImportError("Numba needs NumPy 2.4 or less")
+
+    monkeypatch.setattr(family, "warm", refuse)
+    monkeypatch.setenv(engine.SWITCH, "wait")
+    assert not compiler.is_ready("toy")
+    assert not compiler.serves("toy", torch.zeros(1))
+    assert not compiler.is_ready("toy")
+
+
+def test_layers_wait_in_training_and_take_what_is_there_otherwise(family: ModuleType) -> None:
+    with torch.no_grad():
+        assert not compiler.serves("toy", torch.zeros(1))
+    assert family.loaded == 0
+    assert compiler.serves("toy", torch.zeros(1))
+    assert not compiler.serves("toy", torch.zeros(1, dtype=torch.float64))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert not compiler.serves("toy", torch.zeros(1))
+
+
+def test_other_sources_or_versions_have_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCALAPPDATA" if sys.platform == "win32" else "XDG_CACHE_HOME", str(tmp_path))
+    before = cache.folder.__wrapped__()
+    assert before is not None
+    assert before.is_relative_to(tmp_path)
+    monkeypatch.setattr(cache.metadata, "version", lambda package: "0")
+    assert cache.folder.__wrapped__() != before
+
+
+def test_without_a_place_to_write_there_is_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("LOCALAPPDATA" if sys.platform == "win32" else "XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert cache.folder.__wrapped__() is None
 
 
 def test_without_numba_torch_does_everything(family: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:

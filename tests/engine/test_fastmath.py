@@ -15,7 +15,7 @@ from neuralfx.engine import fastmath
 def over(function: Callable[[Any], Any], values: Any) -> Any:
     """The function of every value, in a loop that the compiler may turn into vector instructions."""
 
-    @numba.njit(**{**fastmath.JIT, "cache": False})
+    @numba.njit(**fastmath.JIT)
     def run(values: Any, results: Any) -> None:
         for index in range(len(values)):
             results[index] = function(values[index])

@@ -12,6 +12,7 @@ from torch import Tensor
 import neuralfx
 from neuralfx.cli import main
 from neuralfx.effect import Effect
+from neuralfx.errors import AudioError, ShapeError
 from neuralfx.hub.package import replay_check
 from neuralfx.models import architecture
 from neuralfx.models.base import load_checkpoint
@@ -69,6 +70,28 @@ def test_turning_a_knob_makes_no_clicks(name: str) -> None:
     audible = slice(length // 4, None)  # behind the transient of starting from silence
     whole_effect = (still.amax(0) - still.amin(0))[audible].max()
     assert moving[audible].diff().abs().max() < still[:, audible].diff().abs().max() + 0.01 * whole_effect
+
+
+def test_unusual_blocks_leave_the_stream_whole(name: str) -> None:
+    model, dry = tiny_model(name), noise(192).numpy()
+    stream, parts = model.stream(), []
+    parts.append(stream.process(dry[:64]))
+    with pytest.raises(AudioError, match=r"finite|range"):
+        stream.process(np.full(64, 1e39))  # no infinity, but one in single precision
+    with pytest.raises(ShapeError):
+        stream.process(np.array(0.5, dtype=np.float32))
+    parts.append(stream.process(np.frombuffer(dry[64:128].tobytes(), np.float32)))  # read-only
+    parts.append(stream.process(dry[128:][::-1][::-1].astype(">f4")))
+    assert parts[-1].dtype == np.dtype(">f4")
+    np.testing.assert_allclose(np.concatenate(parts), model.process(dry), atol=1e-6)
+
+
+def test_mixed_precision_trains(name: str) -> None:
+    network = tiny_model(name).network.train()
+    with torch.autocast("cpu", torch.bfloat16):
+        output, _ = network(noise(2, 1, 40), torch.rand(2, 2), network.initial_state(2))
+    output.float().square().mean().backward()
+    assert all(parameter.grad is None or parameter.grad.isfinite().all() for parameter in network.parameters())
 
 
 def test_the_future_does_not_reach_the_past(name: str) -> None:
