@@ -1,3 +1,5 @@
+"""Vectors of sixteen numbers in compiled code, and products whose sums stay in registers."""
+
 from __future__ import annotations
 
 import copy

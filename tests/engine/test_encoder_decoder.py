@@ -9,8 +9,6 @@ from neuralfx.nn.encoder_decoder import EncoderDecoder
 from tests.checks import noise
 from tests.engine.gradients import compare
 
-pytest.importorskip("numba")
-
 
 def layer_of(hidden_size: int, combine: str = "gate") -> EncoderDecoder:
     torch.manual_seed(0)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import numba
 import numpy as np
 import pytest
-
-pytest.importorskip("numba")
 
 from neuralfx.engine import front
 
@@ -50,11 +49,11 @@ def test_history_moves_on_by_blocks_shorter_and_longer_than_itself() -> None:
     np.testing.assert_array_equal(history, audio[-5:])
 
 
-@front.numba.njit
+@numba.njit
 def combined_8(values: np.ndarray, rows: np.ndarray, sums: np.ndarray) -> None:
     front.combine_8(values, rows, sums)
 
 
-@front.numba.njit
+@numba.njit
 def combined_32(values: np.ndarray, rows: np.ndarray, sums: np.ndarray) -> None:
     front.combine_32(values, rows, sums)

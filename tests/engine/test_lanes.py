@@ -1,3 +1,5 @@
+"""Vectors of sixteen numbers in compiled code, and products whose sums stay in registers."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -20,10 +22,8 @@ from neuralfx.engine.lanes import (
     where_positive,
 )
 
-OPTIONS = {**JIT, "cache": False}
 
-
-@numba.njit(**OPTIONS)
+@numba.njit(**JIT)
 def _functions(x: Any, results: Any) -> None:
     for place in range(0, len(x), LANES):
         values = load(x, place)
@@ -32,7 +32,7 @@ def _functions(x: Any, results: Any) -> None:
         store(results[2], place, tanh(values))
 
 
-@numba.njit(**OPTIONS)
+@numba.njit(**JIT)
 def _arithmetic(a: Any, b: Any, results: Any) -> float:
     x, y = load(a, 0), load(b, 0)
     store(results[0], 0, (x + y) * 2.0 - x / y)

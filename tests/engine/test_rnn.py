@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from neuralfx import engine
+from neuralfx.engine import rnn
+from neuralfx.engine.player import Player, over_rows
 from neuralfx.nn.network import Network, State
 from neuralfx.nn.recurrent import GRUUnit, LSTMUnit, Recurrent, RecurrentWeights, Unit
 from neuralfx.nn.rnn_concat import ConcatRNN
@@ -19,11 +21,6 @@ from neuralfx.nn.rnn_statichyper import StaticHyperRNN
 from neuralfx.nn.state import map_state
 from tests.checks import noise
 from tests.nn.reference import as_tuple
-
-pytest.importorskip("numba")
-
-from neuralfx.engine import rnn
-from neuralfx.engine.player import Player, over_rows
 
 UNITS = {"LSTM": LSTMUnit(), "GRU": GRUUnit()}
 NETWORKS: dict[str, Callable[[Unit, int, int], Network]] = {

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import numba
 import numpy as np
 import pytest
 import torch
 
+from neuralfx.engine import selective
+from neuralfx.engine.fastmath import JIT
 from neuralfx.nn.s6 import S6
 from tests.checks import noise
 from tests.engine.gradients import compare
 
-pytest.importorskip("numba")
 
-from neuralfx.engine import selective
-
-
-@selective.numba.njit(**{**selective.JIT, "cache": False})
+@numba.njit(**JIT)
 def apply(values: np.ndarray, losses: np.ndarray, steps: np.ndarray) -> None:
     for index in range(values.size):
         losses[index] = selective.lost(abs(values[index]))

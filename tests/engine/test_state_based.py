@@ -16,8 +16,6 @@ from neuralfx.nn.network import Network
 from neuralfx.nn.state import map_state
 from tests.checks import noise, tiny_model, two_knobs
 
-pytest.importorskip("numba")
-
 LENGTH = 700  # several chunks of the compiled loops, and a part of one
 NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "lstm": ("LSTMFiLMGLU", {}),
