@@ -330,6 +330,7 @@ class Resampler:
         self.produced = 0
         self._history: Tensor | None = None
         self._kernel: Tensor | None = None
+        self._period: Tensor | None = None
 
     def available(self, received: int) -> int:
         """Output samples that exist once ``received`` input samples have arrived."""
@@ -349,22 +350,53 @@ class Resampler:
         if self._history is None or self._kernel is None:
             self._history = block.new_zeros(len(block), self.width - 1)
             self._kernel = torch.from_numpy(self._table).to(block.dtype).to(block.device)
+            period = self._period_table()
+            self._period = None if period is None else torch.from_numpy(period).to(self._kernel)
         buffer = torch.cat([self._history, block], dim=-1)
         begin = self.received - self._history.shape[-1]  # place of the buffer's first sample in the stream
         self.received += block.shape[-1]
         stop = self.available(self.received)
-        length = 2 * self.width
-        count = max(1, 2**20 // (length * max(1, len(block))))  # bounds the memory of the gathered windows
-        parts = [buffer[:, :0]]
-        for first in range(self.produced, stop, count):
-            place = torch.arange(first, min(first + count, stop), device=block.device) * self.step
-            first_input = place.div(self.phases, rounding_mode="floor") + (1 - self.width - begin)
-            windows = buffer.unfold(-1, length, 1)[:, first_input]
-            parts.append((windows * self._kernel[place % self.phases]).sum(-1))
+        # Whole periods of the ratio are one convolution; before and after them every sample is a product of its own.
+        periods = stop // self.phases - -(-self.produced // self.phases) if self._period is not None else 0
+        first = -(-self.produced // self.phases) * self.phases if periods > 0 else stop
+        last = first + max(periods, 0) * self.phases
+        parts = [self._gather(buffer, begin, self.produced, first)]
+        if periods > 0 and self._period is not None:
+            start = first // self.phases * self.step + 1 - self.width - begin
+            heard = buffer[:, start : start + (periods - 1) * self.step + self._period.shape[-1]]
+            together = torch.nn.functional.conv1d(heard.unsqueeze(1), self._period, stride=self.step)
+            parts.append(together.transpose(1, 2).flatten(1))
+        parts.append(self._gather(buffer, begin, last, stop))
         self.produced = stop
         next_input = stop * self.step // self.phases + 1 - self.width
         self._history = buffer[:, next_input - begin :].clone()
         return torch.cat(parts, dim=-1)
+
+    def _gather(self, buffer: Tensor, begin: int, first: int, stop: int) -> Tensor:
+        """Output samples from ``first`` to ``stop``, each the product of its row of the table with what it sees."""
+        import torch
+
+        assert self._kernel is not None
+        length = 2 * self.width
+        count = max(1, 2**20 // (length * max(1, len(buffer))))  # bounds the memory of the gathered windows
+        parts = [buffer[:, :0]]
+        for sample in range(first, stop, count):
+            place = torch.arange(sample, min(sample + count, stop), device=buffer.device) * self.step
+            first_input = place.div(self.phases, rounding_mode="floor") + (1 - self.width - begin)
+            windows = buffer.unfold(-1, length, 1)[:, first_input]
+            parts.append((windows * self._kernel[place % self.phases]).sum(-1))
+        return torch.cat(parts, dim=-1)
+
+    def _period_table(self) -> Array | None:
+        """All rows of the table at their places in a period, shape (phases, 1, inputs); None if that is too much."""
+        inputs = 2 * self.width + (self.phases - 1) * self.step // self.phases
+        if inputs * self.phases > _LARGEST_TABLE // 16:
+            return None
+        table = np.zeros((self.phases, 1, inputs))
+        for sample in range(self.phases):
+            offset, row = divmod(sample * self.step, self.phases)
+            table[sample, 0, offset : offset + 2 * self.width] = self._table[row]
+        return table
 
     def flush(self) -> Tensor:
         """Follow the input with silence until all of it has come out: ceil(received * b / a) samples in total."""
