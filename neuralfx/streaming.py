@@ -15,7 +15,7 @@ from torch import Tensor
 from neuralfx import engine
 from neuralfx.audio import Resampler
 from neuralfx.effect import Effect
-from neuralfx.engine.compiler import is_ready
+from neuralfx.engine.compiler import is_compiling, is_ready
 from neuralfx.engine.player import Player
 from neuralfx.errors import AudioError, ShapeError
 from neuralfx.nn.network import Network, State
@@ -168,7 +168,7 @@ class Stream:
             return torch.from_numpy(self._player.process(audio.contiguous().numpy(), np.ascontiguousarray(knobs)))
         values = torch.from_numpy(knobs).to(device=audio.device, dtype=audio.dtype)
         wet: Tensor
-        with torch.no_grad(), _evaluating(self.network):
+        with torch.no_grad(), _evaluating(self.network), _sharing_cores():
             wet, state = self.network(audio, values.repeat(batch_size, *[1] * values.dim()), self._state)
         self._state = map_state(_without_denormals, state)
         return wet
@@ -354,6 +354,20 @@ def _floating_example(network: Network) -> Tensor:
     """A tensor with the device and dtype in which the network runs."""
     tensors = itertools.chain(network.parameters(), network.buffers())
     return next((tensor for tensor in tensors if tensor.is_floating_point()), torch.zeros(()))
+
+
+@contextlib.contextmanager
+def _sharing_cores() -> Iterator[None]:
+    """One thread for torch while the compiler works: two that wait for each other at every sample would crawl."""
+    threads = torch.get_num_threads()
+    alone = threads == 1 or not is_compiling()
+    if not alone:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        if not alone:
+            torch.set_num_threads(threads)
 
 
 @contextlib.contextmanager

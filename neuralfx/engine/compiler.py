@@ -64,6 +64,11 @@ def serves(family: str, *tensors: Tensor) -> bool:
     return family in _ready or (torch.is_grad_enabled() and family not in _broken and _load(family))
 
 
+def is_compiling() -> bool:
+    """Whether another process is compiling for this one."""
+    return any(thread.is_alive() for thread in _working.values())
+
+
 def load(family: str) -> None:
     """Load the loops of a family from the cache, or compile them now: seconds."""
     importlib.import_module(f"neuralfx.engine.{family}").warm()
