@@ -8,20 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from neuralfx.models.base import EffectModule
-from neuralfx.nn import packing
-from neuralfx.nn.concat import append_knobs, centre
-from neuralfx.nn.convolution import CausalConv1d
-from neuralfx.nn.film import FiLM
-from neuralfx.nn.mlp import MLP, SLOPE
-from neuralfx.nn.network import Network, State
+from neuralfx.nn.dilated import DilatedBlock, DilatedNetwork, inputs_of_blocks, size_of_code
+from neuralfx.nn.network import State
 from neuralfx.nn.operations import Operations, add_operations, matrix_operations
 
 if TYPE_CHECKING:
     from neuralfx.engine.convolution import Block
-    from neuralfx.engine.player import Player
 
 
-class GCNBlock(nn.Module):
+class GCNBlock(DilatedBlock):
     """Dilated convolution > tanh times sigmoid > FiLM(code): what the output hears of a block.
 
     Args:
@@ -33,19 +28,14 @@ class GCNBlock(nn.Module):
     """
 
     def __init__(self, in_channels: int, channels: int, kernel_size: int, dilation: int, code_size: int) -> None:
-        super().__init__()
+        super().__init__(in_channels, 2 * channels, channels, kernel_size, dilation, code_size)
         self.channels = channels
-        self.filter = CausalConv1d(in_channels, 2 * channels, kernel_size, dilation)
-        self.film = FiLM(code_size, channels) if code_size else None
 
     def forward(self, features: Tensor, code: Tensor | None, state: Tensor) -> tuple[Tensor, Tensor]:
         """Run (batch, in_channels, time) into (batch, channels, time), time at least 1."""
         filtered, state = self.filter(features, state)
         content, gate = filtered.chunk(2, dim=1)
-        gated = torch.tanh(content) * torch.sigmoid(gate)
-        if self.film is not None:
-            gated = self.film(gated.transpose(1, 2), code).transpose(1, 2)
-        return gated, state
+        return self.modulate(torch.tanh(content) * torch.sigmoid(gate), code), state
 
     def compiled(self, link: GCNLink | None, heard: Tensor) -> Block:
         """The block as compiled loops take it.
@@ -54,8 +44,6 @@ class GCNBlock(nn.Module):
             link: What makes the next block's input; None for the last block.
             heard: What makes the output, shape (channels of audio, channels).
         """
-        from neuralfx.engine.convolution import Block
-
         convolution = self.filter.convolution
         assert convolution.bias is not None
         weight = convolution.weight.transpose(1, 2).flatten(1)
@@ -65,20 +53,14 @@ class GCNBlock(nn.Module):
             assert link.mix.bias is not None and link.residual.bias is not None
             rows = torch.cat([torch.cat([link.mix.weight, link.residual.weight], dim=1)[..., 0], rows])
             bias = torch.cat([link.mix.bias + link.residual.bias, bias])
-        return Block(
-            packing.affine(weight, convolution.bias),
-            convolution.kernel_size[0],
-            convolution.dilation[0],
-            packing.linear(self.film.linear) if self.film is not None else packing.array(weight[:0]),
-            packing.affine(rows, bias),
-        )
+        return self.pack(weight, convolution.bias, rows, bias)
 
     def operations(self, moving: bool, known: int = 0) -> Operations:
         """Those of one sample; the bias holds the share of ``known`` inputs that stand still."""
         return add_operations(
             self.filter.operations(known),
             Operations(self.channels, 0, 2 * self.channels),
-            self.film.operations(moving) if self.film is not None else Operations(),
+            self.modulation_operations(moving),
         )
 
 
@@ -110,68 +92,33 @@ class GCNLink(nn.Module):
         )
 
 
-class GCNNetwork(Network):
-    """Blocks with growing dilation, all heard by a 1x1 convolution; how the knobs enter is left to the subclass.
+class GCNNetwork(DilatedNetwork):
+    """Blocks, all heard by a 1x1 convolution; arguments as :class:`GCNConcat`, with ``mlp_size`` :class:`GCNFiLM`."""
 
-    Args:
-        in_channels: Channels that enter the first block.
-        out_channels: Channels of audio.
-        num_knobs: Number of knobs.
-        channels: Width of the blocks.
-        num_blocks: Number of blocks.
-        kernel_size: Samples that one output of a convolution sees.
-        dilation_growth: Factor of the dilation from block to block.
-        published_layout: Whether to have a link behind the last block, which nobody hears.
-        code_size: Width of what each block makes scale and shift from; 0 means no FiLM.
-    """
-
-    loops = "convolution"
+    gated = True
 
     def __init__(
         self,
-        in_channels: int,
-        out_channels: int,
+        audio_channels: int,
         num_knobs: int,
         channels: int,
         num_blocks: int,
         kernel_size: int,
         dilation_growth: int,
         published_layout: bool,
-        code_size: int = 0,
+        mlp_size: int | None = None,
     ) -> None:
-        super().__init__()
-        self.num_knobs = num_knobs
-        widths = [in_channels, *[channels] * (num_blocks - 1)]
-        self.blocks = nn.ModuleList(
+        widths = inputs_of_blocks(audio_channels, num_knobs, channels, num_blocks, mlp_size)
+        code_size = size_of_code(num_knobs, mlp_size)
+        blocks = [
             GCNBlock(width, channels, kernel_size, dilation_growth**number, code_size)
             for number, width in enumerate(widths)
-        )
-        self.links = nn.ModuleList(GCNLink(width, channels) for width in widths[:-1])
-        if published_layout:
-            self.unheard = GCNLink(widths[-1], channels)
-        self.output = nn.Conv1d(channels * num_blocks, out_channels, 1, bias=False)
-        self.receptive_field = 1 + sum(block.filter.history_samples for block in self._blocks())
-
-    def initial_state(
-        self, batch_size: int, device: torch.device | None = None, dtype: torch.dtype = torch.float32
-    ) -> State:
-        """Zeros in front of each block's convolution, shape (batch, channels in, (kernel_size - 1) dilation)."""
-        return tuple(block.filter.initial_state(batch_size, device, dtype) for block in self._blocks())
-
-    def _player(self, mlp: MLP | None) -> Player:
-        """The compiled network."""
-        from neuralfx.engine.convolution import ConvolutionPlayer
-
-        links = [*(link for link in self.links if isinstance(link, GCNLink)), None]
-        heard = self.output.weight[..., 0].chunk(len(self.blocks), dim=1)
-        return ConvolutionPlayer(
-            self.output.out_channels,
-            self.num_knobs,
-            [block.compiled(link, part) for block, link, part in zip(self._blocks(), links, heard)],
-            [packing.linear(layer) for layer in mlp or [] if isinstance(layer, nn.Linear)],
-            gated=True,
-            slope=SLOPE,
-        )
+        ]
+        links = [GCNLink(width, channels) for width in widths[:-1]]
+        unheard = GCNLink(widths[-1], channels) if published_layout else None
+        super().__init__(num_knobs, blocks, nn.Conv1d(channels * num_blocks, audio_channels, 1, bias=False), mlp_size)
+        self.links = nn.ModuleList(links)
+        self.unheard = unheard  # behind the last block
 
     def _run(self, features: Tensor, code: Tensor | None, state: State) -> tuple[Tensor, State]:
         heard, after = [], []
@@ -183,98 +130,24 @@ class GCNNetwork(Network):
                 features = self.links[number](gated, features)
         return self.output(torch.cat(heard, dim=1)), tuple(after)
 
-    def _count(self, moving: bool, known: int = 0) -> Operations:
-        """Operations behind the place where knobs enter; ``known`` of the channels that enter stand still."""
-        links = [link for link in self.links if isinstance(link, GCNLink)]
+    def _count(self, moving: bool, known: int) -> Operations:
         out_channels, heard, _ = self.output.weight.shape
         return add_operations(
             *(block.operations(moving, 0 if number else known) for number, block in enumerate(self._blocks())),
-            *(link.operations(0 if number else known) for number, link in enumerate(links)),
+            *(link.operations(0 if number else known) for number, link in enumerate(self._links())),
             matrix_operations(out_channels, heard, bias=False),
         )
+
+    def _pack(self) -> list[Block]:
+        heard = self.output.weight[..., 0].chunk(len(self.blocks), dim=1)
+        links = [*self._links(), None]
+        return [block.compiled(link, part) for block, link, part in zip(self._blocks(), links, heard)]
 
     def _blocks(self) -> list[GCNBlock]:
         return [block for block in self.blocks if isinstance(block, GCNBlock)]
 
-
-class GCNConcatNetwork(GCNNetwork):
-    """Audio and knobs > gated blocks > 1x1 convolution of all of them; arguments as :class:`GCNConcat`."""
-
-    def __init__(
-        self,
-        audio_channels: int,
-        num_knobs: int,
-        channels: int,
-        num_blocks: int,
-        kernel_size: int,
-        dilation_growth: int,
-        published_layout: bool,
-    ) -> None:
-        super().__init__(
-            audio_channels + num_knobs,
-            audio_channels,
-            num_knobs,
-            channels=channels,
-            num_blocks=num_blocks,
-            kernel_size=kernel_size,
-            dilation_growth=dilation_growth,
-            published_layout=published_layout,
-        )
-
-    def forward(self, audio: Tensor, knobs: Tensor, state: State) -> tuple[Tensor, State]:
-        """Process one block; see :class:`~neuralfx.nn.network.Network`."""
-        return self._run(append_knobs(audio, centre(knobs)), None, state)
-
-    def player(self) -> Player | None:
-        """The compiled network; see :class:`~neuralfx.nn.network.Network`."""
-        return self._player(None)
-
-    def operations(self, moving: bool) -> Operations:
-        """Those of one sample; biases hold the share of knobs that stand still."""
-        return self._count(moving, known=0 if moving else self.num_knobs)
-
-
-class GCNFiLMNetwork(GCNNetwork):
-    """Gated blocks that the knobs scale and shift > 1x1 convolution of all of them; arguments as :class:`GCNFiLM`."""
-
-    def __init__(
-        self,
-        audio_channels: int,
-        num_knobs: int,
-        channels: int,
-        num_blocks: int,
-        kernel_size: int,
-        dilation_growth: int,
-        published_layout: bool,
-        mlp_size: int,
-    ) -> None:
-        super().__init__(
-            audio_channels,
-            audio_channels,
-            num_knobs,
-            channels=channels,
-            num_blocks=num_blocks,
-            kernel_size=kernel_size,
-            dilation_growth=dilation_growth,
-            published_layout=published_layout,
-            code_size=mlp_size if num_knobs else 0,
-        )
-        self.mlp = MLP(num_knobs, mlp_size, mlp_size, mlp_size) if num_knobs else None
-
-    def forward(self, audio: Tensor, knobs: Tensor, state: State) -> tuple[Tensor, State]:
-        """Process one block; see :class:`~neuralfx.nn.network.Network`."""
-        code = self.mlp(centre(knobs)) if self.mlp is not None else None
-        return self._run(audio, code, state)
-
-    def player(self) -> Player | None:
-        """The compiled network; see :class:`~neuralfx.nn.network.Network`."""
-        return self._player(self.mlp)
-
-    def operations(self, moving: bool) -> Operations:
-        """Those of one sample; the MLP and what the blocks make of it are only computed while knobs move."""
-        if not moving or self.mlp is None:
-            return self._count(moving)
-        return add_operations(self.mlp.operations(), self._count(moving))
+    def _links(self) -> list[GCNLink]:
+        return [link for link in self.links if isinstance(link, GCNLink)]
 
 
 class GCNConcat(EffectModule):
@@ -322,7 +195,7 @@ class GCNConcat(EffectModule):
         **training: Any,
     ) -> None:
         super().__init__(**training)  # also saves the hyper-parameters of this class
-        self.network = GCNConcatNetwork(
+        self.network = GCNNetwork(
             self.effect.channels,
             len(self.effect.knobs),
             channels=channels,
@@ -376,7 +249,7 @@ class GCNFiLM(EffectModule):
         **training: Any,
     ) -> None:
         super().__init__(**training)  # also saves the hyper-parameters of this class
-        self.network = GCNFiLMNetwork(
+        self.network = GCNNetwork(
             self.effect.channels,
             len(self.effect.knobs),
             channels=channels,
