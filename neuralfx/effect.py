@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neuralfx.errors import FormatError, KnobError, ShapeError
+from neuralfx.text import align
 
 Array = npt.NDArray[Any]
 
@@ -205,9 +206,7 @@ class Knobs(tuple[Knob, ...]):
             (knob.name, knob.describe_range(), "switch" if knob.positions else knob.taper, knob.describe_default())
             for knob in self
         ]
-        widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
-        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in (head, *rows)]
-        return "\n".join(lines)
+        return align([head, *rows])
 
     __repr__ = __str__
 

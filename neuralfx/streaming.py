@@ -16,7 +16,7 @@ from neuralfx import engine
 from neuralfx.audio import Resampler
 from neuralfx.effect import Effect
 from neuralfx.engine.compiler import is_compiling, is_ready
-from neuralfx.engine.player import Player
+from neuralfx.engine.player import INAUDIBLE, Player
 from neuralfx.errors import AudioError, ShapeError
 from neuralfx.nn.network import Network, State
 from neuralfx.nn.state import map_state
@@ -25,7 +25,6 @@ Audio = TypeVar("Audio")  # a NumPy array or a torch tensor: what comes in is wh
 Knobs = npt.NDArray[np.float32]
 
 _OFFLINE_BLOCK = 65_536  # samples; bounds the memory that a long file takes
-_INAUDIBLE = 1e-30  # amplitude; below 1e-38 CPUs calculate many times slower
 
 
 class Stream:
@@ -116,7 +115,7 @@ class Stream:
             like = _floating_example(self.network)
             rows = rows.to(device=like.device, dtype=like.dtype, copy=True)
             if not torch.isfinite(rows).all():
-                raise AudioError(f"expected audio within the range of {like.dtype}, got larger values.")
+                raise AudioError(f"expected finite audio within the range of {like.dtype}, got NaN, infinity or more.")
             audio = self._advance(rows, moved).reshape(audio.shape).to(device=audio.device, dtype=audio.dtype)
             self._knobs = _last(moved)
         else:
@@ -290,7 +289,7 @@ def _resample_rows(resampler: Resampler, audio: Tensor) -> Tensor:
 
 
 def _as_tensor(audio: object) -> Tensor:
-    """Checked audio as a tensor: floats, finite, one to three dimensions."""
+    """Checked audio as a tensor: floats, one to three dimensions."""
     if isinstance(audio, np.ndarray):
         if audio.dtype.kind != "f" or audio.dtype.itemsize > 8:
             raise AudioError(_expected_floats(audio.dtype))
@@ -303,8 +302,6 @@ def _as_tensor(audio: object) -> Tensor:
         raise ShapeError(
             f"expected audio of shape (time,), (channels, time) or (batch, channels, time), got {tuple(audio.shape)}."
         )
-    if not torch.isfinite(audio).all():
-        raise AudioError("expected finite audio, got NaN or infinity; remove them first.")
     return audio.detach()
 
 
@@ -347,7 +344,7 @@ def _without_denormals(state: Tensor) -> Tensor:
     """A part of a state whose decayed values have arrived at 0."""
     if not (state.is_floating_point() or state.is_complex()):
         return state
-    return torch.where(state.abs() < _INAUDIBLE, torch.zeros_like(state), state)
+    return torch.where(state.abs() < INAUDIBLE, torch.zeros_like(state), state)
 
 
 def _floating_example(network: Network) -> Tensor:

@@ -8,10 +8,10 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from neuralfx.commands import ArgumentParser
-from neuralfx.commands.list import align
 from neuralfx.errors import ConfigError
 from neuralfx.models.catalogue import ARCHITECTURES
 from neuralfx.reports import benchmark
+from neuralfx.text import align
 
 _EPILOG = """\
 Every pair is measured in a process of its own, with its default sizes, two knobs and random weights. What is measured

@@ -11,6 +11,7 @@ from neuralfx.errors import FormatError
 from neuralfx.hub.package import WEIGHTS, read_config
 from neuralfx.hub.registry import bundled, bundled_folder, list_models
 from neuralfx.models.catalogue import ARCHITECTURES
+from neuralfx.text import align
 
 COST_HEAD = ("architecture", "tail", "parameters", "multiply-adds", "FLOPs", "window", "latency")
 
@@ -46,21 +47,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         rows = [head, *(_row(name) for name in names)]
     print(align(rows))
     return 0
-
-
-def align(rows: Sequence[Sequence[str]]) -> str:
-    """A table as text, its columns two spaces apart.
-
-    Args:
-        rows: Cells, the same number in every row.
-
-    Example:
-        >>> print(align([("name", "ESR"), ("la2a-s4d", "0.01")]))
-        name      ESR
-        la2a-s4d  0.01
-    """
-    widths = [max(len(cell) for cell in column) for column in zip(*rows)]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows)
 
 
 def _cost_rows() -> list[tuple[str, ...]]:

@@ -11,13 +11,13 @@ import torch
 
 from neuralfx.engine.fastmath import compiled
 from neuralfx.engine.lanes import LANES, aligned, load, maximum, sigmoid, store, tanh, where_positive
-from neuralfx.engine.player import Array, Player, over_rows
+from neuralfx.engine.player import INAUDIBLE, Array, Player, over_rows
 from neuralfx.engine.tiles import OUTPUTS, join, multiply, pack_tiles, pad
 
 CHUNK = 128  # samples that pass through all layers at once: what they touch stays in the nearest cache
 STRIDE = CHUNK + LANES  # of rows of scratch; a power of two would put all rows into the same lines of the cache
 
-_INAUDIBLE = np.float32(1e-30)
+_INAUDIBLE = np.float32(INAUDIBLE)
 _ZERO, _ONE, _TWO = np.float32(0), np.float32(1), np.float32(2)
 _MINUS = np.float32(-1)
 _UNKNOWN = -1e9  # as a knob's value

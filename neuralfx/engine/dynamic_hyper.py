@@ -16,10 +16,10 @@ from torch.autograd.function import once_differentiable
 
 from neuralfx.engine.fastmath import compiled
 from neuralfx.engine.lanes import LANES, add_up, aligned, load, maximum, sigmoid, store, tanh, where_positive
-from neuralfx.engine.player import Array, Player, over_rows
+from neuralfx.engine.player import INAUDIBLE, Array, Player, over_rows
 from neuralfx.engine.tiles import OUTPUTS, UNIT, join, multiply, multiply_vectors, pack_tiles, pack_units, pad
 
-_INAUDIBLE = np.float32(1e-30)
+_INAUDIBLE = np.float32(INAUDIBLE)
 _ZERO, _ONE, _TWO = np.float32(0), np.float32(1), np.float32(2)
 
 _MAIN, _HYPER, _Z_HIDDEN, _Z, _D_HIDDEN, _D = range(6)  # products of a step, in their order

@@ -16,13 +16,12 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from neuralfx.engine.fastmath import compiled, tanh
-from neuralfx.engine.player import Array
+from neuralfx.engine.player import INAUDIBLE, Array
 
 CHUNK_SAMPLES = 256
 LANES = 8  # arrays along which a single sample is computed are padded to a multiple, so that inner loops have no rest
 
 _ONE = np.float32(1)
-_SMALLEST = 1e-30  # far below hearing; smaller numbers become denormal, which is slow
 
 
 def padded(size: int) -> int:
@@ -89,7 +88,7 @@ combine_8, combine_32 = _combination(8), _combination(32)
 def flush(values: npt.NDArray[np.floating]) -> None:
     """Set what is all but zero to zero."""
     for index in range(values.size):
-        if abs(values[index]) < _SMALLEST:
+        if abs(values[index]) < INAUDIBLE:
             values[index] = 0
 
 

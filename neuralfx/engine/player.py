@@ -13,6 +13,8 @@ import torch
 
 Array = npt.NDArray[np.float32]
 
+INAUDIBLE = 1e-30  # what decays below becomes 0: CPUs calculate many times slower below 1e-38
+
 _WORTH_A_THREAD = 4096  # samples; starting one takes about as long as playing a few hundred
 
 

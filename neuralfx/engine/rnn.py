@@ -17,10 +17,10 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from neuralfx.engine.fastmath import compiled, sigmoid, tanh
-from neuralfx.engine.player import Array, Player, over_rows
+from neuralfx.engine.player import INAUDIBLE, Array, Player, over_rows
 
 _BLOCK = 256  # samples between which the output layer runs; their features stay in the cache
-_INAUDIBLE = np.float32(1e-30)  # below 1e-38 CPUs calculate many times slower
+_INAUDIBLE = np.float32(INAUDIBLE)
 _ZERO, _ONE = np.float32(0), np.float32(1)
 
 
