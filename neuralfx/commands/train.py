@@ -10,6 +10,7 @@ import os
 import warnings
 from argparse import ArgumentError
 from collections.abc import Sequence
+from datetime import timedelta
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger
 
-import neuralfx.datasets
+import neuralfx.datasets.paired
 import neuralfx.models
 from neuralfx.errors import ConfigError, DatasetNotFoundError, NeuralfxError, closest, join_words
 from neuralfx.models.base import EffectModule
@@ -30,9 +31,10 @@ from neuralfx.reports.run import RunReport
 
 log = logging.getLogger(__name__)
 
+LONGEST_LOSS = timedelta(minutes=10)  # of work, when a run is stopped in the middle of an epoch
+
 EXPECTED_WARNINGS = (
     "LightningCLI's args parameter",  # the arguments are the command line's own, with recipes found
-    "The '.*_dataloader' does not have many workers",  # lanes run on from batch to batch: one process reads them
     "Checkpoint directory .* exists and is not empty",  # a run that goes on
     "Detected call of `lr_scheduler.step",  # an epoch so short that it only warms up
     "`isinstance\\(treespec, LeafSpec\\)` is deprecated",  # Lightning 2.6 beside torch 2.13
@@ -182,7 +184,13 @@ class TrainingCommandLine(LightningCLI):
         )
         if self.settings.trainer.logger is None:
             kwargs.setdefault("logger", CSVLogger(self.run_folder, name="log"))
-        self.trainer_defaults["callbacks"] = [checkpoint, RunReport(self.run_folder)]
+        in_long_epochs = ModelCheckpoint(
+            dirpath=self.run_folder / "checkpoints",
+            filename="last",
+            train_time_interval=LONGEST_LOSS,
+            enable_version_counter=False,
+        )
+        self.trainer_defaults["callbacks"] = [checkpoint, in_long_epochs, RunReport(self.run_folder)]
         return super().instantiate_trainer(**kwargs)
 
     def _refuse_other_settings(self) -> None:

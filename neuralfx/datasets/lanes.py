@@ -7,23 +7,27 @@ being played, and a little ahead, are in memory.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
+import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
-from torch.utils.data import IterableDataset, get_worker_info
 
 from neuralfx.audio import read_span
 from neuralfx.batch import Batch
 from neuralfx.errors import ShapeError
 
-READ_SAMPLES = 65_536  # about how much of a file is read at once
+READ_SAMPLES = 65_536  # about how much of a lane is read at once
+LEVEL_PIECES = 64  # of READ_SAMPLES, by which the level of a take is measured
 
 Array = npt.NDArray[np.float32]
 
@@ -41,6 +45,8 @@ class AlignedTake:
         wet_start: First sample of the output that is used, 0 or more.
         polarity: Factor on the output, 1 or -1.
         scale: Reciprocal of the root mean square of the target, in 1/amplitude.
+        channels: Channels of the effect.
+        channel: Channel that is taken of files with more than the effect has, from 0; None takes files as they are.
     """
 
     dry: Path
@@ -51,12 +57,26 @@ class AlignedTake:
     wet_start: int = 0
     polarity: int = 1
     scale: float = 1.0
+    channels: int = 1
+    channel: int | None = None
 
     def read(self, start: int, stop: int) -> tuple[Array, Array]:
         """Input and output at the positions ``start`` to ``stop``, each of shape (channels, time)."""
-        dry = read_span(self.dry, start + self.dry_start, stop + self.dry_start)
-        wet = read_span(self.wet, start + self.wet_start, stop + self.wet_start)
-        return dry, wet * np.float32(self.polarity)
+        return self.read_dry(start, stop), self.read_wet(start, stop)
+
+    def read_dry(self, start: int, stop: int) -> Array:
+        """Input at the positions ``start`` to ``stop``, shape (channels, time)."""
+        return self._pick(read_span(self.dry, start + self.dry_start, stop + self.dry_start))
+
+    def read_wet(self, start: int, stop: int) -> Array:
+        """Output at the positions ``start`` to ``stop``, shape (channels, time)."""
+        wet = self._pick(read_span(self.wet, start + self.wet_start, stop + self.wet_start))
+        return wet * np.float32(self.polarity)
+
+    def _pick(self, audio: Array) -> Array:
+        if self.channel is None or audio.shape[0] == self.channels:
+            return audio
+        return audio[self.channel : self.channel + 1]
 
 
 class Span(NamedTuple):
@@ -80,19 +100,26 @@ class Span(NamedTuple):
 
 
 def inverse_rms(take: AlignedTake, ranges: Sequence[tuple[int, int]]) -> float:
-    """Reciprocal of the root mean square of a take's output over ranges of positions, in 1/amplitude; 1 for silence."""
+    """Reciprocal of the root mean square of a take's output over ranges of positions, in 1/amplitude; 1 for silence.
+
+    Of more than about a minute, pieces evenly spread over the ranges are read.
+    """
+    pieces = [
+        (begin, min(begin + READ_SAMPLES, stop)) for start, stop in ranges for begin in range(start, stop, READ_SAMPLES)
+    ]
     energy, count = 0.0, 0
-    for start, stop in ranges:
-        for begin in range(start, stop, READ_SAMPLES):
-            end = min(begin + READ_SAMPLES, stop)
-            wet = read_span(take.wet, begin + take.wet_start, end + take.wet_start)
-            energy += float(np.square(wet, dtype=np.float64).sum())
-            count += wet.size
+    for begin, end in pieces[:: len(pieces) // LEVEL_PIECES + 1]:
+        wet = take.read_wet(begin, end)
+        energy += float(np.square(wet, dtype=np.float64).sum())
+        count += wet.size
     return math.sqrt(count / energy) if energy else 1.0
 
 
-class _Lanes(IterableDataset[Batch]):
-    """What training and evaluation share: a list of spans per lane, played side by side."""
+class _Lanes:
+    """What training and evaluation share: spans, dealt to lanes that play side by side.
+
+    With ``torch.distributed`` running when it is built, each process plays its share of the lanes.
+    """
 
     def __init__(self, takes: Sequence[AlignedTake], spans: Sequence[Span], lanes: int, segment_samples: int) -> None:
         if not spans:
@@ -105,83 +132,91 @@ class _Lanes(IterableDataset[Batch]):
         self.spans = tuple(spans)
         self.lanes = lanes
         self.segment_samples = segment_samples
+        self.rank, self.world = 0, 1
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            self.rank, self.world = torch.distributed.get_rank(), torch.distributed.get_world_size()
 
-    def plan(self) -> list[list[Span]]:
+    def __len__(self) -> int:
+        """Segments of a lane in an epoch, the same for all lanes, processes and epochs."""
+        raise NotImplementedError
+
+    def plan(self, epoch: int) -> list[list[Span]]:
         """The spans that each lane plays, in order."""
         raise NotImplementedError
 
-    def __iter__(self) -> Iterator[Batch]:
-        worker = get_worker_info()
-        if worker is not None and worker.num_workers > 1:
-            raise ShapeError(
-                f"lanes run on from batch to batch: expected num_workers 0 or 1, got {worker.num_workers}."
-            )
-        plan = self.plan()
-        length = max(sum(span.segments(self.segment_samples) for span in lane) for lane in plan)
-        rows = [self._play(lane) for lane in self._mine(plan)]
-        silence = self._silence()
-        for _ in range(length):  # the same number on every rank
-            yield Batch(*(torch.stack(column) for column in zip(*(next(row, silence) for row in rows))))
-
-    def _mine(self, plan: list[list[Span]]) -> list[list[Span]]:
+    def mine(self, epoch: int) -> list[list[Span]]:
         """The lanes of this process among those that train together."""
-        if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-            return plan
-        rank, world = torch.distributed.get_rank(), torch.distributed.get_world_size()
-        if len(plan) % world:
-            raise ShapeError(f"lanes: expected a multiple of the {world} processes, got {len(plan)}.")
-        return plan[rank::world]
+        return self.plan(epoch)[self.rank :: self.world]
 
-    def _play(self, lane: Sequence[Span]) -> Iterator[Batch]:
-        """The rows of one lane, without their batch dimension."""
-        size = self.segment_samples
-        ahead = max(READ_SAMPLES // size, 1) * size
+    def read(self, plan: Sequence[Sequence[Span]], start: int, stop: int) -> Batch:
+        """The segments from ``start`` up to ``stop`` of lanes.
+
+        Args:
+            plan: What each lane plays.
+            start: First segment, 0 or more.
+            stop: Segment after the last one.
+
+        Returns:
+            Batches one after the other, shape (stop - start, lanes, ...) each.
+        """
+        rows = [self._read_lane(lane, start, stop) for lane in plan]
+        return Batch(*(torch.stack(column, dim=1) for column in zip(*rows)))
+
+    def _read_lane(self, lane: Sequence[Span], start: int, stop: int) -> Batch:
+        """Segments of one lane; silence behind its end."""
+        size, count = self.segment_samples, stop - start
+        example = self.takes[self.spans[0].take]
+        dry = np.zeros((count, example.channels, size), np.float32)
+        wet = np.zeros_like(dry)
+        knobs = np.tile(example.knobs, (count, 1))
+        fresh = np.ones(count, bool)
+        scored = np.zeros((count, size), bool)
+        scale = np.full(count, example.scale, np.float32)
+        takes = np.full(count, self.spans[0].take, np.int64)
+        begin = 0  # first segment of the span
         for span in lane:
-            take = self.takes[span.take]
-            first = span.start - span.warmup
-            for begin in range(first, span.stop, ahead):
-                dry, wet = take.read(begin, min(begin + ahead, span.stop))
-                for offset in range(0, dry.shape[-1], size):
-                    played = min(size, dry.shape[-1] - offset)
-                    position = begin + offset
-                    sample = torch.arange(size)
-                    yield Batch(
-                        dry=_padded(dry[:, offset : offset + played], size),
-                        wet=_padded(wet[:, offset : offset + played], size),
-                        knobs=torch.from_numpy(take.knobs),
-                        fresh=torch.tensor(position == first),
-                        scored=(sample >= span.start - position) & (sample < played),
-                        scale=torch.tensor(take.scale),
-                        take=torch.tensor(span.take),
-                    )
+            end = begin + span.segments(size)
+            first, last = max(begin, start), min(end, stop)
+            if first < last:
+                position = span.start - span.warmup + (first - begin) * size
+                heard = min(position + (last - first) * size, span.stop) - position
+                rows = slice(first - start, last - start)
+                take = self.takes[span.take]
+                for array, audio in zip((dry, wet), take.read(position, position + heard)):
+                    array[rows] = _in_segments(audio, last - first, size)
+                index = np.arange((last - first) * size).reshape(-1, size)
+                scored[rows] = (index >= span.start - position) & (index < heard)
+                fresh[rows] = np.arange(first, last) == begin
+                knobs[rows], scale[rows], takes[rows] = take.knobs, take.scale, span.take
+            begin = end
+            if begin >= stop:
+                break
+        return Batch(*map(torch.from_numpy, (dry, wet, knobs, fresh, scored, scale, takes)))
 
-    def _silence(self) -> Batch:
-        """A row for a lane that has come to its end."""
-        take = self.takes[self.spans[0].take]
-        audio, _ = take.read(0, 1)
-        silent = torch.zeros(audio.shape[0], self.segment_samples)
-        return Batch(
-            dry=silent,
-            wet=silent,
-            knobs=torch.from_numpy(take.knobs),
-            fresh=torch.tensor(True),
-            scored=torch.zeros(self.segment_samples, dtype=torch.bool),
-            scale=torch.tensor(take.scale),
-            take=torch.tensor(self.spans[0].take),
-        )
+
+def _in_segments(audio: Array, count: int, size: int) -> Array:
+    """Audio of shape (channels, time) as (count, channels, size), with silence behind its end."""
+    padded = np.zeros((audio.shape[0], count * size), np.float32)
+    padded[:, : audio.shape[1]] = audio
+    return padded.reshape(-1, count, size).transpose(1, 0, 2)
 
 
 class TrainingLanes(_Lanes):
-    """Endless-looking material for truncated BPTT: all spans once or more per epoch, shuffled, in equally long lanes.
+    """Material for truncated BPTT: all spans once or a little more per epoch, in another order each time.
+
+    The spans are shuffled into a tape, and the lanes cut from it, beginning anywhere, pieces of the same length. What
+    entering spans costs differs from epoch to epoch; to fill the lanes, the tape begins again.
 
     Args:
         takes: The takes that the spans index.
         spans: What counts; of each span, ``warmup`` is the most that may be played before any part of it.
-        lanes: Rows of a batch, at least 1.
+        lanes: Rows of a batch in all processes together, at least 1, a multiple of the number of processes.
         segment_samples: Length of a row, in samples.
         warmup_samples: What is played before a lane enters a span, if the take has as much.
         repeats: How often the spans play per epoch, at least 1.
         seed: Together with the epoch determines the order.
+        scattered: Whether each scored segment is from another place, after its own warm-up, instead of running on: for
+            networks that see no further than the warm-up.
     """
 
     def __init__(
@@ -193,48 +228,70 @@ class TrainingLanes(_Lanes):
         warmup_samples: int = 0,
         repeats: int = 1,
         seed: int = 0,
+        scattered: bool = False,
     ) -> None:
         super().__init__(takes, spans, lanes, segment_samples)
+        if lanes % self.world:
+            raise ShapeError(f"lanes: expected a multiple of the {self.world} processes, got {lanes}.")
         self.warmup_samples = warmup_samples
         self.repeats = repeats
         self.seed = seed
-        self.epoch = 0
+        self.scattered = scattered
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the order that the next iteration plays."""
-        self.epoch = epoch
+    def __len__(self) -> int:
+        """Segments of a lane in an epoch, enough for every span whatever the order."""
+        size = self.segment_samples
+        entering = math.ceil(self.warmup_samples / size) + 1
+        if self.scattered:  # cut anywhere, a span of n segments gives up to n + 1 pieces
+            pieces = sum(math.ceil((span.stop - span.start) / size) + 1 for span in self.spans)
+            total = pieces * self.repeats * entering
+        else:
+            total = sum(self._warmed(span).segments(size) for span in self.spans) * self.repeats
+        return math.ceil((total + (self.lanes + 1) * entering) / self.lanes)
 
-    def plan(self) -> list[list[Span]]:
-        """Shuffle the spans, rotate them by a random offset, and cut them into runs of equal length."""
-        generator = np.random.default_rng((self.seed, self.epoch))
-        tape = [self.spans[index] for _ in range(self.repeats) for index in generator.permutation(len(self.spans))]
-        total = sum(span.stop - span.start for span in tape)
-        head, tail = self._cut(tape, int(generator.integers(total)))
-        tape = tail + head
+    def plan(self, epoch: int) -> list[list[Span]]:
+        """Shuffle the spans, and cut the lanes from them one after the other."""
+        generator = np.random.default_rng((self.seed, epoch))
+        spans = [span for _ in range(self.repeats) for span in self.spans]
+        if self.scattered:
+            spans = [piece for span in spans for piece in self._pieces(span, int(generator.integers(1 << 31)))]
+        tape = [spans[index] for index in generator.permutation(len(spans))]
+        played = int(generator.integers(tape[0].stop - tape[0].start))  # of the first span, by the lane before
+        source = itertools.cycle(tape)
+        span = _without_head(next(source), played)
         plan = []
-        for lane in range(self.lanes):
-            length = total * (lane + 1) // self.lanes - total * lane // self.lanes
-            run, tape = self._cut(tape, length)
-            plan.append([self._warmed(span) for span in run])
+        for _ in range(self.lanes):
+            lane: list[Span] = []
+            room = len(self)
+            while room > 0:
+                piece = self._warmed(span)
+                if piece.segments(self.segment_samples) <= room:
+                    span = next(source)
+                else:  # the next lane goes on here
+                    counted = room * self.segment_samples - piece.warmup
+                    if counted <= 0:
+                        break
+                    piece = piece._replace(stop=piece.start + counted)
+                    span = _without_head(span, counted)
+                lane.append(piece)
+                room -= piece.segments(self.segment_samples)
+            plan.append(lane)
         return plan
 
-    def _cut(self, tape: Sequence[Span], length: int) -> tuple[list[Span], list[Span]]:
-        """The first ``length`` positions that count, and the rest."""
-        head: list[Span] = []
-        for index, span in enumerate(tape):
-            if length <= 0:
-                return head, list(tape[index:])
-            duration = span.stop - span.start
-            if duration > length:
-                middle = span.start + length
-                head.append(span._replace(stop=middle))
-                return head, [span._replace(start=middle, warmup=span.warmup + length), *tape[index + 1 :]]
-            head.append(span)
-            length -= duration
-        return head, []
+    def _pieces(self, span: Span, phase: int) -> list[Span]:
+        """A span cut into scored segments, the first of any length."""
+        size = self.segment_samples
+        cuts = [*range(span.start + 1 + phase % size, span.stop, size), span.stop]
+        starts = [span.start, *cuts[:-1]]
+        return [Span(span.take, a, b, span.warmup + a - span.start) for a, b in zip(starts, cuts)]
 
     def _warmed(self, span: Span) -> Span:
         return span._replace(warmup=min(span.warmup, self.warmup_samples))
+
+
+def _without_head(span: Span, samples: int) -> Span:
+    """A span without its first samples, which may warm up what follows."""
+    return span._replace(start=span.start + samples, warmup=span.warmup + samples)
 
 
 class EvaluationLanes(_Lanes):
@@ -243,7 +300,7 @@ class EvaluationLanes(_Lanes):
     Args:
         takes: The takes that the spans index.
         spans: What counts, each with the warm-up that is played before it.
-        lanes: Rows of a batch, at least 1; not more are used than there are spans.
+        lanes: Rows of a batch in all processes together, at least 1; not more are used than there are spans.
         segment_samples: Length of a row, in samples.
     """
 
@@ -251,11 +308,16 @@ class EvaluationLanes(_Lanes):
         self, takes: Sequence[AlignedTake], spans: Sequence[Span], lanes: int = 8, segment_samples: int = 2400
     ) -> None:
         super().__init__(takes, spans, lanes, segment_samples)
+        if lanes % self.world:
+            raise ShapeError(f"lanes: expected a multiple of the {self.world} processes, got {lanes}.")
 
-    def plan(self) -> list[list[Span]]:
+    def __len__(self) -> int:
+        """Segments of the longest lane."""
+        return max(sum(span.segments(self.segment_samples) for span in lane) for lane in self.plan(0))
+
+    def plan(self, epoch: int) -> list[list[Span]]:
         """Give each span, in order, to the lane that is free first."""
-        world = torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
-        lanes = min(self.lanes, math.ceil(len(self.spans) / world) * world)
+        lanes = min(self.lanes, math.ceil(len(self.spans) / self.world) * self.world)
         plan: list[list[Span]] = [[] for _ in range(lanes)]
         busy = [0] * lanes
         for span in self.spans:
@@ -265,7 +327,62 @@ class EvaluationLanes(_Lanes):
         return plan
 
 
-def _padded(audio: Array, length: int) -> Tensor:
-    padded = torch.zeros(audio.shape[0], length)
-    padded[:, : audio.shape[1]] = torch.from_numpy(audio)
-    return padded
+class LaneLoader:
+    """Batches of lanes in order, read ahead by threads; each iteration is the next epoch.
+
+    Lightning saves and restores its place with a checkpoint, so that a run resumes in the middle of an epoch. An epoch
+    begins with its first batch: Lightning makes iterators that it never uses.
+
+    Args:
+        lanes: What is played.
+        num_workers: Threads that read ahead; 0 reads when a batch is asked for.
+
+    Attributes:
+        epoch: The epoch that was begun last; -1 before the first.
+        batch: Batches of it that were handed out.
+    """
+
+    def __init__(self, lanes: _Lanes, num_workers: int = 1) -> None:
+        self.lanes = lanes
+        self.num_workers = num_workers
+        self.epoch = -1
+        self.batch = 0
+        self._resumes = False
+
+    def __len__(self) -> int:
+        return len(self.lanes)
+
+    def __iter__(self) -> Iterator[Batch]:
+        if not self._resumes or self.batch >= len(self):
+            self.epoch, self.batch = self.epoch + 1, 0
+        self._resumes = False
+        with contextlib.closing(self._read_ahead()) as strips:
+            for strip in strips:
+                for fields in zip(*strip):
+                    self.batch += 1
+                    yield Batch(*fields)
+
+    def state_dict(self) -> dict[str, int]:
+        """The place in the epoch, as a checkpoint keeps it."""
+        return {"epoch": self.epoch, "batch": self.batch}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Let the next iteration go on behind the batches that were handed out."""
+        self.epoch, self.batch = int(state_dict["epoch"]), int(state_dict["batch"])
+        self._resumes = True
+
+    def _read_ahead(self) -> Generator[Batch]:
+        plan = self.lanes.mine(self.epoch)
+        length = max(READ_SAMPLES // self.lanes.segment_samples, 1)  # of a strip, in segments
+        starts = range(self.batch, len(self), length)
+        strips = (functools.partial(self.lanes.read, plan, start, min(start + length, len(self))) for start in starts)
+        if not self.num_workers:
+            for strip in strips:
+                yield strip()
+            return
+        with ThreadPoolExecutor(self.num_workers) as pool:
+            waiting = deque(pool.submit(strip) for strip in itertools.islice(strips, self.num_workers))
+            while waiting:
+                ready = waiting.popleft().result()
+                waiting.extend(pool.submit(strip) for strip in itertools.islice(strips, 1))
+                yield ready

@@ -48,12 +48,18 @@ class Take:
         wet: File with what came out.
         values: Value of every knob, in the knob's unit or as a position.
         split: ``train``, ``validation`` or ``test`` if the manifest gives the whole take to one; else None.
+        channel: Channel that is taken of files with more than the effect has, from 0; None takes files as they are.
+        offset_samples: Samples by which the output is known to be late (early if negative); None where it is unknown.
+        unused_s: Ranges that neither train nor test, such as impulses for synchronisation, in seconds of the input.
     """
 
     dry: Path
     wet: Path
     values: dict[str, KnobValue]
     split: str | None = None
+    channel: int | None = None
+    offset_samples: int | None = None
+    unused_s: Ranges = ()
 
 
 @dataclasses.dataclass(frozen=True)

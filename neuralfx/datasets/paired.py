@@ -6,17 +6,17 @@ import dataclasses
 import functools
 import itertools
 import logging
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
+import numpy as np
 from lightning import LightningDataModule
-from torch.utils.data import DataLoader
 
-from neuralfx.audio import AudioInfo, info, read_span
-from neuralfx.batch import Batch
+from neuralfx.audio import AudioInfo, info
 from neuralfx.datasets.alignment import Alignment, estimate_alignment
-from neuralfx.datasets.lanes import AlignedTake, EvaluationLanes, Span, TrainingLanes, inverse_rms
-from neuralfx.datasets.manifest import Recording, Take, read_recording
+from neuralfx.datasets.lanes import AlignedTake, EvaluationLanes, LaneLoader, Span, TrainingLanes, inverse_rms
+from neuralfx.datasets.manifest import KnobValue, Recording, Take, read_recording
 from neuralfx.effect import Effect
 from neuralfx.errors import FormatError
 from neuralfx.files import sha256
@@ -31,6 +31,9 @@ LEAST_CONFIDENCE = 0.25
 AUTO_SAMPLES = 32
 MAX_OFFSET = 8192
 ALIGNMENT_S = 20
+CUT_WINDOW_S = 0.02  # a place is as loud as the input is in this time around it
+
+SPLITS = ("train", "validation", "test")
 
 Range = tuple[int, int]
 
@@ -48,24 +51,33 @@ class PairedAudioDataModule(LightningDataModule):
         validation: Ranges of every take that validate, as fractions 0 to 1 of what both files cover.
         test: Ranges that test, likewise. With neither, the splits of the manifest count; without those
             validation is 0.7 to 0.8 and test 0.8 to 1. With one, the other is its default.
-        guard_samples: Samples beside a held-out range that train nothing.
+        silence_s: The ends of these fractions move to the quietest place of the input within so many seconds, so
+            that no note is cut; 0 leaves them. Nearer places count as quiet as those up to 1 dB quieter.
+        validation_settings: Settings of the knobs whose takes validate and do not train, such as ``[{"drive": 0.5}]``:
+            takes at these values of the knobs named. Only their validation ranges play. Without, all takes that train
+            validate.
+        test_settings: Settings whose takes test and do nothing else, likewise.
+        guard_samples: Samples beside a held-out or unused range that train nothing.
         align: Whether to estimate and correct the offset of each take on its training part; "auto" leaves offsets
-            of up to 32 samples as they are. False for recordings that are sample-exact.
+            of up to 32 samples as they are. False for recordings that are sample-exact. Offsets that the manifest
+            states are always corrected.
         correct_polarity: Whether to turn inverted takes around; it is part of the device's sound otherwise.
         segment_samples: Length of a row of a batch, in samples.
-        lanes: Rows of a batch.
+        lanes: Rows of a batch, in all processes that train together.
+        scattered: Whether every scored segment of training comes from another place, after its own warm-up, instead of
+            running on. For networks that see no further than the warm-up.
         warmup_s: Audio played unscored before a training lane enters a span, in seconds.
         evaluation_warmup_s: The same for validation, test and prediction, in seconds.
         repeats: How often the training material plays per epoch; more for tiny sets.
         seed: Determines, together with the epoch, the order of training.
-        num_workers: 0, or 1 to read in a process of its own.
+        num_workers: Threads that read ahead; 0 reads when a batch is asked for.
         slug: Slug of the effect; the manifest's name of the device if None.
         device_name: Full name of the device; the manifest's if None.
         source: Where the recordings come from, in a sentence for the card of a model.
         licence: Licence of the recordings, such as ``cc-by-4.0``.
 
     Attributes:
-        alignments: After :meth:`setup`, the alignment that was estimated for each take; empty where align is False.
+        alignments: After :meth:`setup`, the alignment that was estimated or stated for each take.
     """
 
     def __init__(
@@ -75,16 +87,20 @@ class PairedAudioDataModule(LightningDataModule):
         knobs: list[dict[str, Any]] | None = None,
         validation: list[list[float]] | None = None,
         test: list[list[float]] | None = None,
+        silence_s: float = 0.0,
+        validation_settings: list[dict[str, KnobValue]] | None = None,
+        test_settings: list[dict[str, KnobValue]] | None = None,
         guard_samples: int = 64,
         align: bool | Literal["auto"] = True,
         correct_polarity: bool = False,
         segment_samples: int = 2400,
         lanes: int = 8,
+        scattered: bool = False,
         warmup_s: float = 0.5,
         evaluation_warmup_s: float = 10.0,
         repeats: int = 1,
         seed: int = 0,
-        num_workers: int = 0,
+        num_workers: int = 1,
         slug: str | None = None,
         device_name: str | None = None,
         source: str = "",
@@ -92,6 +108,7 @@ class PairedAudioDataModule(LightningDataModule):
     ) -> None:
         super().__init__()
         for name, number, least in (
+            ("silence_s", silence_s, 0),
             ("guard_samples", guard_samples, 0),
             ("segment_samples", segment_samples, 1),
             ("lanes", lanes, 1),
@@ -102,10 +119,6 @@ class PairedAudioDataModule(LightningDataModule):
         ):
             if number < least:
                 raise FormatError(f"data: expected {name} of at least {least}, got {number}.")
-        if num_workers > 1:
-            raise FormatError(
-                f"data: lanes run on from batch to batch; expected num_workers 0 or 1, got {num_workers}."
-            )
         for name, ranges in (("validation", validation), ("test", test)):
             for bounds in ranges or ():
                 if len(bounds) != 2 or not 0.0 <= bounds[0] < bounds[1] <= 1.0:
@@ -113,11 +126,14 @@ class PairedAudioDataModule(LightningDataModule):
         self._source = (root, device, knobs, slug, device_name)
         self.validation = validation
         self.test = test
+        self.silence_s = silence_s
+        self.settings = {"validation": validation_settings or [], "test": test_settings or []}
         self.guard_samples = guard_samples
         self.align = align
         self.correct_polarity = correct_polarity
         self.segment_samples = segment_samples
         self.lanes = lanes
+        self.scattered = scattered
         self.warmup_s = warmup_s
         self.evaluation_warmup_s = evaluation_warmup_s
         self.repeats = repeats
@@ -128,8 +144,8 @@ class PairedAudioDataModule(LightningDataModule):
         self.alignments: list[Alignment] = []
         self._takes: list[AlignedTake] = []
         self._ranges: list[dict[str, list[Range]]] = []
-        self._training: TrainingLanes | None = None
-        self._epoch = -1  # the last one that was begun, until lanes count for themselves
+        self._training: LaneLoader | None = None
+        self._resumed: dict[str, Any] | None = None
 
     @functools.cached_property
     def recording(self) -> Recording:
@@ -148,67 +164,72 @@ class PairedAudioDataModule(LightningDataModule):
             stage: Unused; all stages share one preparation, which a second call keeps.
 
         Raises:
-            FormatError: If the files of a take disagree in sample rate or channels, or the ranges of splits overlap.
+            FormatError: If the files of a take disagree in sample rate or channels, the ranges of splits overlap, or no
+                take is at a setting that is to be held out.
             AudioFileError: If a file cannot be read.
         """
         if self._takes:
             return
+        self._require_settings()
         takes, alignments, all_ranges = [], [], []
         for take in self.recording.takes:
             headers = self._check(take)
-            alignment = self._estimate(take, headers) if self.align else Alignment()
-            offset = alignment.offset_samples
-            if self.align == "auto" and abs(offset) <= AUTO_SAMPLES:
-                offset = 0
-            aligned = AlignedTake(
-                dry=take.dry,
-                wet=take.wet,
-                knobs=self.effect.normalise(take.values),
-                dry_start=max(-offset, 0),
-                wet_start=max(offset, 0),
-                samples=min(headers[0].samples - max(-offset, 0), headers[1].samples - max(offset, 0)),
-                polarity=alignment.polarity if self.correct_polarity else 1,
-            )
-            ranges = self._split(take, aligned.samples, aligned.dry_start)
+            recorded = self._place(take, headers, 0)
+            alignment = self._align(take, recorded)
+            aligned = self._place(take, headers, self._correction(take, alignment))
+            if not aligned.samples:
+                raise FormatError(
+                    f"{take.wet}: nothing in common with {take.dry.name}, {aligned.wet_start} samples late."
+                )
+            if self.correct_polarity:
+                aligned = dataclasses.replace(aligned, polarity=alignment.polarity)
+            ranges = self._split(take, aligned)
             scale = inverse_rms(aligned, ranges["train"] or [(0, aligned.samples)])
             takes.append(dataclasses.replace(aligned, scale=scale))
             all_ranges.append(ranges)
-            if self.align:
-                alignments.append(alignment)
+            alignments.append(alignment)
         self._takes, self._ranges, self.alignments = takes, all_ranges, alignments
 
-    def train_dataloader(self) -> DataLoader[Batch]:
+    def train_dataloader(self) -> LaneLoader:
         """Lanes of the training ranges; each iteration plays another order."""
-        warmup = round(self.warmup_s * self.effect.sample_rate)
         spans = self._spans("train", None)
-        epoch = self.state_dict()["epoch"]
-        self._training = TrainingLanes(
-            self._takes, spans, self.lanes, self.segment_samples, warmup, repeats=self.repeats, seed=self.seed
+        lanes = TrainingLanes(
+            self._takes,
+            spans,
+            self.lanes,
+            self.segment_samples,
+            round(self.warmup_s * self.effect.sample_rate),
+            repeats=self.repeats,
+            seed=self.seed,
+            scattered=self.scattered,
         )
-        self._training.set_epoch(epoch)
-        return _EpochLoader(self._training, batch_size=None, num_workers=self.num_workers)
+        self._training = LaneLoader(lanes, self.num_workers)
+        if self._resumed is not None:
+            self._training.load_state_dict(self._resumed)
+            self._resumed = None
+        return self._training
 
-    def val_dataloader(self) -> DataLoader[Batch]:
+    def val_dataloader(self) -> LaneLoader:
         """The validation ranges, in a fixed order."""
         return self._evaluation("validation")
 
-    def test_dataloader(self) -> DataLoader[Batch]:
+    def test_dataloader(self) -> LaneLoader:
         """The test ranges, in a fixed order."""
         return self._evaluation("test")
 
-    def predict_dataloader(self) -> DataLoader[Batch]:
+    def predict_dataloader(self) -> LaneLoader:
         """The test ranges, in a fixed order."""
         return self._evaluation("test")
 
     def state_dict(self) -> dict[str, Any]:
-        """The epoch that was begun last, so that a resumed run goes on with another order."""
-        return {"epoch": self._epoch if self._training is None else self._training.epoch}
+        """The place in the training material. Lightning restores that of a loader only in the middle of an epoch."""
+        if self._training is None:
+            return self._resumed or {}
+        return dict(self._training.state_dict())
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over what :meth:`state_dict` returned."""
-        self._epoch = int(state_dict["epoch"])
-        if self._training is not None:
-            self._training.set_epoch(self._epoch)
+        """Let training go on behind what was played."""
+        self._resumed = state_dict or None
 
     def summary(self) -> dict[str, Any]:
         """What the recordings are, for the card of a model: plain strings, numbers, lists and dicts.
@@ -223,9 +244,7 @@ class PairedAudioDataModule(LightningDataModule):
         checksum = functools.cache(sha256)
         rate = self.effect.sample_rate
         takes = []
-        aligned = itertools.zip_longest(self.recording.takes, self._takes, self._ranges, self.alignments)
-        for take, used, ranges, alignment in aligned:
-            found = alignment or Alignment()
+        for take, used, ranges, found in zip(self.recording.takes, self._takes, self._ranges, self.alignments):
             takes.append(
                 {
                     "values": dict(take.values),
@@ -251,22 +270,57 @@ class PairedAudioDataModule(LightningDataModule):
             "takes": takes,
         }
 
+    def _require_settings(self) -> None:
+        """Every setting that is to be held out was recorded, and names knobs of the effect."""
+        for name, settings in self.settings.items():
+            for setting in settings:
+                self.effect.normalise(setting)
+                if not any(_is_at_one_of(take, [setting]) for take in self.recording.takes):
+                    raise FormatError(f"data: {name}_settings: no take was recorded at {setting}; see the manifest.")
+
     def _check(self, take: Take) -> tuple[AudioInfo, AudioInfo]:
         """Headers of both files, which must agree with each other and with the effect."""
         headers = info(take.dry), info(take.wet)
-        expected = (self.effect.sample_rate, self.effect.channels)
+        effect = self.effect
         for path, header in zip((take.dry, take.wet), headers):
-            if (header.sample_rate, header.channels) != expected:
+            has_channels = header.channels == effect.channels or (effect.channels == 1 and take.channel is not None)
+            if header.sample_rate != effect.sample_rate or not has_channels:
                 raise FormatError(
-                    f"{path}: expected {expected[0]} Hz and {expected[1]} channel(s) as in the other files of "
-                    f"{self.effect.slug}, got {header.sample_rate} Hz and {header.channels}; convert it."
+                    f"{path}: expected {effect.sample_rate} Hz and {effect.channels} channel(s) as in the other files "
+                    f"of {effect.slug}, got {header.sample_rate} Hz and {header.channels}; convert it."
                 )
         return headers
 
-    def _estimate(self, take: Take, headers: tuple[AudioInfo, AudioInfo]) -> Alignment:
-        """The alignment of one take, estimated on its longest training range."""
-        samples = min(header.samples for header in headers)
-        ranges = self._split(take, samples, 0)
+    def _place(self, take: Take, headers: tuple[AudioInfo, AudioInfo], offset: int) -> AlignedTake:
+        """What both files of a take cover, with the output taken ``offset`` samples later."""
+        dry_start, wet_start = max(-offset, 0), max(offset, 0)
+        return AlignedTake(
+            dry=take.dry,
+            wet=take.wet,
+            knobs=self.effect.normalise(take.values),
+            samples=max(min(headers[0].samples - dry_start, headers[1].samples - wet_start), 0),
+            dry_start=dry_start,
+            wet_start=wet_start,
+            channels=self.effect.channels,
+            channel=take.channel,
+        )
+
+    def _correction(self, take: Take, found: Alignment) -> int:
+        """Samples by which the output is taken later."""
+        if take.offset_samples is not None:
+            return take.offset_samples
+        if not self.align or (self.align == "auto" and abs(found.offset_samples) <= AUTO_SAMPLES):
+            return 0
+        return found.offset_samples
+
+    def _align(self, take: Take, recorded: AlignedTake) -> Alignment:
+        """The alignment of one take: stated, or estimated on its longest training range."""
+        if take.offset_samples is not None:
+            return Alignment(take.offset_samples, 1, 1.0)
+        if not self.align:
+            return Alignment()
+        samples = recorded.samples
+        ranges = self._split(take, recorded)
         start, stop = max(ranges["train"] or [(0, samples)], key=lambda bounds: bounds[1] - bounds[0])
         if stop < samples and stop - start > 4 * MAX_OFFSET:
             stop -= MAX_OFFSET  # whatever the offset, nothing held out is looked at
@@ -276,8 +330,8 @@ class PairedAudioDataModule(LightningDataModule):
                 f"{take.wet}: expected at least 1024 samples of training audio to align by, got {stop - start}; "
                 "pass align=False if the recordings are sample-exact."
             )
-        dry, wet = read_span(take.dry, start, stop)[0], read_span(take.wet, start, stop)[0]
-        found = estimate_alignment(dry, wet, self.effect.sample_rate, MAX_OFFSET)
+        dry, wet = recorded.read(start, stop)
+        found = estimate_alignment(dry[0], wet[0], self.effect.sample_rate, MAX_OFFSET)
         if found.confidence < LEAST_CONFIDENCE:
             _log.warning(
                 "%s: no clear onset (confidence %.2f, best guess %d samples); kept as recorded, offset 0.",
@@ -290,27 +344,75 @@ class PairedAudioDataModule(LightningDataModule):
         )  # fmt: skip
         return found
 
-    def _split(self, take: Take, samples: int, dry_start: int) -> dict[str, list[Range]]:
+    def _split(self, take: Take, aligned: AlignedTake) -> dict[str, list[Range]]:
         """Ranges of positions in the aligned take, by name of the split."""
-        whole = [(0, samples)]
         given = self.validation is not None or self.test is not None
-        if not given and not self.recording.held_out_s and any(other.split for other in self.recording.takes):
-            return {name: whole if name == (take.split or "train") else [] for name in ("train", "validation", "test")}
-        held_out: dict[str, list[Range]] = {}
-        if self.recording.held_out_s and not given:
-            rate = self.effect.sample_rate
-            for name, seconds in self.recording.held_out_s.items():
-                bounds = [(round(start * rate) - dry_start, round(stop * rate) - dry_start) for start, stop in seconds]
-                held_out[name] = [
-                    (max(start, 0), min(stop, samples)) for start, stop in bounds if start < samples and stop > 0
-                ]
+        stated = bool(self.recording.held_out_s) and not given
+        if not given and not stated and any(other.split for other in self.recording.takes):
+            chosen = (name for name, settings in self.settings.items() if _is_at_one_of(take, settings))
+            role = next(chosen, take.split or "train")
+            ranges: dict[str, list[Range]] = {name: [] for name in SPLITS}
+            ranges[role] = self._between(self._in_samples(take.unused_s, aligned), aligned.samples)
+            return ranges
+        if stated:
+            held_out = {name: self._in_samples(seconds, aligned) for name, seconds in self.recording.held_out_s.items()}
         else:
-            for name, fractions in (
-                ("validation", VALIDATION if self.validation is None else self.validation),
-                ("test", TEST if self.test is None else self.test),
-            ):
-                held_out[name] = [(round(start * samples), round(stop * samples)) for start, stop in fractions]
-        return {"train": self._between(sorted(itertools.chain(*held_out.values())), samples), **held_out}
+            held_out = {
+                "validation": self._cut(VALIDATION if self.validation is None else self.validation, aligned),
+                "test": self._cut(TEST if self.test is None else self.test, aligned),
+            }
+        unused = self._in_samples(take.unused_s, aligned)
+        if unused:
+            usable = self._between(unused, aligned.samples)
+            held_out = {name: _overlap(ranges, usable) for name, ranges in held_out.items()}
+        apart = sorted([*itertools.chain(*held_out.values()), *unused])
+        ranges = {"train": self._between(apart, aligned.samples), **held_out}
+        for name in SPLITS:
+            if not self._plays(take, name):
+                ranges[name] = []
+        return ranges
+
+    def _plays(self, take: Take, split: str) -> bool:
+        """Whether a take belongs to a split, by the settings that are held out."""
+        tests, validates = (_is_at_one_of(take, self.settings[name]) for name in ("test", "validation"))
+        if split == "test":
+            return tests or not self.settings["test"]
+        if split == "validation":
+            return not tests and (validates or not self.settings["validation"])
+        return not tests and not validates
+
+    def _in_samples(self, seconds: Iterable[tuple[float, float]], aligned: AlignedTake) -> list[Range]:
+        """Ranges in seconds of the input, as positions of the aligned take that it has."""
+        rate = self.effect.sample_rate
+        bounds = [
+            (round(start * rate) - aligned.dry_start, round(stop * rate) - aligned.dry_start) for start, stop in seconds
+        ]
+        return [
+            (max(start, 0), min(stop, aligned.samples))
+            for start, stop in bounds
+            if start < aligned.samples and stop > 0
+        ]
+
+    def _cut(self, fractions: Iterable[Sequence[float]], aligned: AlignedTake) -> list[Range]:
+        """Ranges given as fractions of the aligned take, as positions."""
+        return [(self._cut_at(start, aligned), self._cut_at(stop, aligned)) for start, stop in fractions]
+
+    def _cut_at(self, fraction: float, aligned: AlignedTake) -> int:
+        """The position of a fraction, moved to the quietest place of the input around it."""
+        position = round(fraction * aligned.samples)
+        reach = round(self.silence_s * self.effect.sample_rate)
+        if not reach or position in (0, aligned.samples):
+            return position
+        size = max(round(CUT_WINDOW_S * self.effect.sample_rate), 1)
+        start, stop = max(position - reach, 0), min(position + reach, aligned.samples)
+        count = (stop - start) // size
+        if count < 1:
+            return position
+        dry = aligned.read_dry(start, start + count * size).reshape(-1, count, size)
+        energy = np.square(dry, dtype=np.float64).mean(axis=(0, 2)) + 1e-12  # -120 dB is silence
+        centres = start + size // 2 + size * np.arange(count)
+        quiet = centres[energy <= energy.min() * 10**0.1]
+        return int(quiet[np.abs(quiet - position).argmin()])
 
     def _between(self, held_out: Sequence[Range], samples: int) -> list[Range]:
         """What lies between held-out ranges, less the guards."""
@@ -329,9 +431,9 @@ class PairedAudioDataModule(LightningDataModule):
     def _spans(self, split: str, warmup_s: float | None) -> list[Span]:
         """All ranges of a split; None allows any warm-up that the take has."""
         self.setup()
-        longest = None if warmup_s is None else round(warmup_s * self.effect.sample_rate)
+        longest = math.inf if warmup_s is None else round(warmup_s * self.effect.sample_rate)
         spans = [
-            Span(index, start, stop, start if longest is None else min(start, longest))
+            Span(index, start, stop, int(min(start, longest)))
             for index, ranges in enumerate(self._ranges)
             for start, stop in ranges[split]
         ]
@@ -341,17 +443,24 @@ class PairedAudioDataModule(LightningDataModule):
             )
         return spans
 
-    def _evaluation(self, split: str) -> DataLoader[Batch]:
+    def _evaluation(self, split: str) -> LaneLoader:
         spans = self._spans(split, self.evaluation_warmup_s)
-        dataset = EvaluationLanes(self._takes, spans, self.lanes, self.segment_samples)
-        return DataLoader(dataset, batch_size=None, num_workers=self.num_workers)
+        return LaneLoader(EvaluationLanes(self._takes, spans, self.lanes, self.segment_samples), self.num_workers)
 
 
-class _EpochLoader(DataLoader[Batch]):
-    """Goes on to the next epoch with each iteration, in the main process."""
+def _is_at_one_of(take: Take, settings: Iterable[Mapping[str, KnobValue]]) -> bool:
+    """Whether a take was recorded at the values that one of the settings names."""
+    return any(all(_is_same(take.values[name], value) for name, value in setting.items()) for setting in settings)
 
-    dataset: TrainingLanes
 
-    def __iter__(self) -> Any:
-        self.dataset.set_epoch(self.dataset.epoch + 1)
-        return super().__iter__()
+def _is_same(recorded: KnobValue, wanted: KnobValue) -> bool:
+    if isinstance(recorded, str) or isinstance(wanted, str):
+        return recorded == wanted
+    return math.isclose(recorded, wanted, rel_tol=1e-6, abs_tol=1e-9)
+
+
+def _overlap(ranges: Sequence[Range], others: Sequence[Range]) -> list[Range]:
+    """What two lists of ranges have in common."""
+    pairs = itertools.product(ranges, others)
+    common = [(max(a, c), min(b, d)) for (a, b), (c, d) in pairs]
+    return [(start, stop) for start, stop in common if start < stop]

@@ -21,7 +21,7 @@ from neuralfx.losses import WeightedSum
 from neuralfx.metrics import ErrorToSignalRatio
 from neuralfx.models import architecture
 from neuralfx.nn.network import Network, State
-from neuralfx.nn.state import detach, reset_where
+from neuralfx.nn.state import detach, map_state, reset_where
 from neuralfx.streaming import Audio, Stream, process_offline
 
 CHECKPOINT_KEY = "neuralfx"  # our block in a checkpoint
@@ -165,8 +165,13 @@ class EffectModule(lightning.LightningModule):
             return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress))
         return 1.0
 
+    def on_train_start(self) -> None:
+        """Bring the lanes that a checkpoint held to where the model is."""
+        if self._lanes is not None:
+            self._lanes = map_state(lambda part: part.to(self.device), self._lanes)
+
     def on_train_epoch_start(self) -> None:
-        """Lanes start anew."""
+        """Lanes start anew; a run that resumes in the middle of an epoch keeps those of its checkpoint."""
         self._lanes = None
 
     on_test_epoch_start = on_predict_epoch_start = on_train_epoch_start
@@ -257,7 +262,20 @@ class EffectModule(lightning.LightningModule):
             "architecture": type(self).__name__,
             "arguments": self.architecture_arguments(),
             "effect": self.effect.to_dict(),
+            "lanes": self._unfinished_lanes(),
         }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take over the lanes of a run that was stopped in the middle of an epoch."""
+        self._lanes = checkpoint.get(CHECKPOINT_KEY, {}).get("lanes")
+
+    def _unfinished_lanes(self) -> State | None:
+        """The states of lanes that run on behind a checkpoint; several processes, with different ones, keep none."""
+        if self._trainer is None or self.trainer.world_size > 1:
+            return None
+        if self.trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+            return None
+        return self._lanes if self._training_lanes is None else self._training_lanes
 
 
 def load_checkpoint(path: str | Path) -> EffectModule:

@@ -7,14 +7,18 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import lightning
 import pytest
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
 
 from neuralfx.batch import Batch
+from neuralfx.datasets.paired import PairedAudioDataModule
 from neuralfx.errors import ConfigError, FormatError
-from neuralfx.models import LSTMFiLMGLU
+from neuralfx.models import LSTMFiLMGLU, architecture
 from neuralfx.models.base import EffectModule, load_checkpoint
 from tests.checks import noise, tiny_model, two_knobs
+from tests.data.generate import write_recordings
 
 
 def segment(**changes: Any) -> Batch:
@@ -117,3 +121,33 @@ def test_a_checkpoint_with_code_is_not_executed(tmp_path: Path) -> None:
     with pytest.raises(FormatError):
         load_checkpoint(tmp_path / "evil.ckpt")
     assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`")
+def test_a_run_stopped_in_an_epoch_goes_on_as_if_it_had_not(tmp_path: Path) -> None:
+    write_recordings(tmp_path)
+    options: dict[str, Any] = {
+        "accelerator": "cpu",
+        "logger": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "num_sanity_val_steps": 0,
+        "max_epochs": 2,
+    }
+
+    def fit(checkpoint: Path | None, *callbacks: lightning.Callback) -> EffectModule:
+        torch.manual_seed(1)
+        data = PairedAudioDataModule(str(tmp_path), lanes=3, segment_samples=256, warmup_s=0.05, align=False)
+        model = architecture("LSTMFiLMGLU")(effect=data.effect.to_dict(), lr=1e-2)
+        trainer = lightning.Trainer(callbacks=list(callbacks), enable_checkpointing=bool(callbacks), **options)
+        trainer.fit(model, data, ckpt_path=checkpoint, weights_only=True)
+        return model
+
+    every = ModelCheckpoint(tmp_path / "checkpoints", filename="{step}", every_n_train_steps=25, save_top_k=-1)
+    whole = fit(None, every).state_dict()
+    stopped = sorted((tmp_path / "checkpoints").glob("*.ckpt"))
+    assert len(stopped) >= 3
+    for path in stopped:
+        again = fit(path).state_dict()
+        for name, value in whole.items():
+            torch.testing.assert_close(again[name], value, rtol=0, atol=0, msg=f"{path.name}: {name}")
