@@ -16,7 +16,7 @@ from torch.autograd.function import once_differentiable
 
 from neuralfx.engine.fastmath import compiled
 from neuralfx.engine.lanes import LANES, add_up, aligned, load, maximum, sigmoid, store, tanh, where_positive
-from neuralfx.engine.player import INAUDIBLE, Array, Player, over_rows
+from neuralfx.engine.player import INAUDIBLE, Array, Player, in_threads, over_rows, parts_of
 from neuralfx.engine.tiles import OUTPUTS, UNIT, join, multiply, multiply_vectors, pack_tiles, pack_units, pad
 
 _INAUDIBLE = np.float32(INAUDIBLE)
@@ -692,27 +692,30 @@ class _Run(torch.autograd.Function):
         ctx: Any, audio: Tensor, drive: Tensor, state: Tensor, is_lstm: bool, slope: float, *weights: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Run all rows, 16 at a time, and keep the states at the beginning of every segment."""
-        loop = _Loop(Steering(*(weight.detach().contiguous().numpy() for weight in weights)), is_lstm, slope)
         batch_size, time, _ = audio.shape
-        segments = -(-time // _SEGMENT)
-        outputs = np.empty((batch_size, time, loop.size), np.float32)
+        width, steering = state.shape[1], Steering(*(weight.detach().contiguous().numpy() for weight in weights))
+        groups = _groups(batch_size)
+        outputs = np.empty((batch_size, time, steering.from_main.shape[1]), np.float32)
         after = np.empty(state.shape, np.float32)
-        width = state.shape[1]
-        kept = np.empty((-(-batch_size // LANES), segments, width, LANES), np.float32)
+        kept = np.empty((len(groups), -(-time // _SEGMENT), width, LANES), np.float32)
         inputs, drives, states = audio.detach().numpy(), drive.detach().numpy(), state.detach().numpy()
-        for group, first in enumerate(range(0, batch_size, LANES)):
-            lanes = slice(first, min(first + LANES, batch_size))
-            rows = lanes.stop - first
-            current = np.zeros((width, LANES), np.float32)
-            current[:, :rows] = states[lanes].T
-            for segment, span in enumerate(_spans(time)):
-                kept[group, segment] = current
-                _prepare(loop, inputs[lanes, span], drives[lanes], span, current)
-                samples = span.stop - span.start
-                loop.forward(samples)
-                outputs[lanes, span] = loop.leave(_OUTPUT, loop.size, rows, samples)
-                current = np.concatenate(loop.states_at(_OUTPUT, samples))
-            after[lanes] = current[:, :rows].T
+
+        def run(part: slice) -> None:
+            loop = _Loop(steering, is_lstm, slope)
+            for lanes, beginnings in zip(groups[part], kept[part]):
+                rows = lanes.stop - lanes.start
+                current = np.zeros((width, LANES), np.float32)
+                current[:, :rows] = states[lanes].T
+                for span, beginning in zip(_spans(time), beginnings):
+                    beginning[:] = current
+                    _prepare(loop, inputs[lanes, span], drives[lanes], span, current)
+                    samples = span.stop - span.start
+                    loop.forward(samples)
+                    outputs[lanes, span] = loop.leave(_OUTPUT, loop.size, rows, samples)
+                    current = np.concatenate(loop.states_at(_OUTPUT, samples))
+                after[lanes] = current[:, :rows].T
+
+        in_threads(run, parts_of(len(groups), LANES * time))
         ctx.save_for_backward(audio, drive, torch.from_numpy(kept), *weights)
         ctx.is_lstm, ctx.slope = is_lstm, slope
         return torch.from_numpy(outputs), torch.from_numpy(after)
@@ -722,40 +725,50 @@ class _Run(torch.autograd.Function):
     def backward(ctx: Any, to_outputs: Tensor, to_after: Tensor) -> tuple[Tensor | None, ...]:
         """Run every segment again, the last first, and go back through it."""
         audio, drive, kept, *weights = ctx.saved_tensors
-        loop = _Loop(Steering(*(weight.detach().contiguous().numpy() for weight in weights)), ctx.is_lstm, ctx.slope)
+        steering = Steering(*(weight.detach().contiguous().numpy() for weight in weights))
         batch_size, time, channels = audio.shape
+        groups, beginnings = _groups(batch_size), kept.numpy()
         inputs, drives, heard = audio.detach().numpy(), drive.detach().numpy(), to_outputs.numpy()
         to_audio, to_drive = np.empty_like(inputs), np.zeros_like(drives)
         to_state = np.empty(to_after.shape, np.float32)
-        for group, first in enumerate(range(0, batch_size, LANES)):
-            lanes = slice(first, min(first + LANES, batch_size))
-            rows = lanes.stop - first
-            current = np.zeros((to_after.shape[1], LANES), np.float32)
-            current[:, :rows] = to_after[lanes].numpy().T
-            for segment, span in reversed(list(enumerate(_spans(time)))):
-                samples = span.stop - span.start
-                _prepare(loop, inputs[lanes, span], drives[lanes], span, kept[group, segment].numpy())
-                loop.forward(samples)
-                loop.enter(_G_HEARD, heard[lanes, span])
-                _place(loop.states_at(_G_OUTPUT, samples), current)
-                loop.backward(samples)
-                current = np.concatenate(loop.states_at(_G_OUTPUT, 0))
-                to_audio[lanes, span] = loop.leave(_G_AUDIO, channels, rows, samples)
-                moved = loop.leave(_G_FROM_MAIN, loop.hyper_rows, rows, samples)
-                if drives.shape[1] == 1:
-                    to_drive[lanes, 0] += moved.sum(1)
-                else:
-                    to_drive[lanes, span] = moved
-            to_state[lanes] = current[:, :rows].T
-        gradients = (torch.from_numpy(gradient) for gradient in loop.gradients)
+
+        def go_back(part: slice) -> Steering:
+            loop = _Loop(steering, ctx.is_lstm, ctx.slope)
+            for lanes, before in zip(groups[part], beginnings[part]):
+                rows = lanes.stop - lanes.start
+                current = np.zeros((to_after.shape[1], LANES), np.float32)
+                current[:, :rows] = to_after[lanes].numpy().T
+                for segment, span in reversed(list(enumerate(_spans(time)))):
+                    samples = span.stop - span.start
+                    _prepare(loop, inputs[lanes, span], drives[lanes], span, before[segment])
+                    loop.forward(samples)
+                    loop.enter(_G_HEARD, heard[lanes, span])
+                    _place(loop.states_at(_G_OUTPUT, samples), current)
+                    loop.backward(samples)
+                    current = np.concatenate(loop.states_at(_G_OUTPUT, 0))
+                    to_audio[lanes, span] = loop.leave(_G_AUDIO, channels, rows, samples)
+                    moved = loop.leave(_G_FROM_MAIN, loop.hyper_rows, rows, samples)
+                    if drives.shape[1] == 1:
+                        to_drive[lanes, 0] += moved.sum(1)
+                    else:
+                        to_drive[lanes, span] = moved
+                to_state[lanes] = current[:, :rows].T
+            return loop.gradients
+
+        gradients = in_threads(go_back, parts_of(len(groups), LANES * time))
         return (
             torch.from_numpy(to_audio),
             torch.from_numpy(to_drive),
             torch.from_numpy(to_state),
             None,
             None,
-            *gradients,
+            *(torch.from_numpy(sum(parts)) for parts in zip(*gradients)),
         )
+
+
+def _groups(batch_size: int) -> list[slice]:
+    """Rows that play side by side in vectors."""
+    return [slice(start, min(start + LANES, batch_size)) for start in range(0, batch_size, LANES)]
 
 
 def _spans(time: int) -> list[slice]:

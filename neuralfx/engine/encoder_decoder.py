@@ -24,7 +24,7 @@ from neuralfx.engine.front import (
     padded,
     turn,
 )
-from neuralfx.engine.player import Array
+from neuralfx.engine.player import Array, in_threads, parts_of
 from neuralfx.engine.state_based import Head, StateBasedPlayer, cell_layout, load_cell, step
 
 _ONE, _TWO = np.float32(1), np.float32(2)
@@ -135,8 +135,13 @@ class _Cell(torch.autograd.Function):
         outputs, cells = (driving.new_empty(batch_size, time, units) for _ in range(2))
         gates = driving.new_empty(batch_size, time if kept else 1, 4 * units)
         rows = functional.pad(inputs[2].view(-1, 4 * LANES, units).mT, (0, 0, 1, 0)).flatten(1)  # no bias
-        parts = (*inputs[:2], *inputs[3:], rows, outputs, cells, gates)
-        _forward(gated, *(part.numpy() for part in parts))
+        before = [tensor.numpy() for tensor in (*inputs[:2], *inputs[3:])]
+        after, weights = [tensor.numpy() for tensor in (outputs, cells, gates)], rows.numpy()
+
+        def run(part: slice) -> None:
+            _forward(gated, *(array[part] for array in before), weights, *(array[part] for array in after))
+
+        in_threads(run, parts_of(batch_size, time))
         if kept:
             ctx.save_for_backward(*inputs[1:], outputs, cells, gates)
             ctx.gated = gated
@@ -150,11 +155,15 @@ class _Cell(torch.autograd.Function):
         rows = functional.pad(weight.view(4 * units, -1, LANES).transpose(0, 1), (0, 0, 1, 0)).flatten(1)
         to_driving, to_encoded, met = (torch.empty_like(part) for part in (gates, encoded, outputs))
         to_output, to_cell = torch.zeros_like(output), from_last.clone()
-        parts = (
-            *(from_outputs.contiguous(), encoded, rows, output, cell, outputs, cells, gates),
-            *(to_driving, to_encoded, met, to_output, to_cell),
-        )
-        _backward(ctx.gated, *(part.numpy() for part in parts))
+        tensors = (from_outputs.contiguous(), encoded, output, cell, outputs, cells, gates)
+        arrays = [tensor.numpy() for tensor in (*tensors, to_driving, to_encoded, met, to_output, to_cell)]
+        weights = rows.numpy()
+
+        def go_back(part: slice) -> None:
+            first, second, *others = (array[part] for array in arrays)
+            _backward(ctx.gated, first, second, weights, *others)
+
+        in_threads(go_back, parts_of(len(outputs), outputs.shape[1]))
         # Six times as fast in this order as in the other, with its result transposed.
         to_weight = (met.flatten(0, 1).T @ to_driving.flatten(0, 1)).T
         return to_driving, to_encoded, to_weight, to_output, to_cell, None, None

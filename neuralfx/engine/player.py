@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 Array = npt.NDArray[np.float32]
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 INAUDIBLE = 1e-30  # what decays below becomes 0: CPUs calculate many times slower below 1e-38
 
@@ -50,10 +53,29 @@ def over_rows(function: Callable[[int], None], rows: int, time: int) -> None:
         rows: Number of rows.
         time: Samples in each.
     """
-    threads = min(rows, torch.get_num_threads())
-    if threads < 2 or time < _WORTH_A_THREAD:
-        for row in range(rows):
+
+    def play(part: slice) -> None:
+        for row in range(part.start, part.stop):
             function(row)
-    else:
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(function, range(rows)))
+
+    in_threads(play, parts_of(rows, time))
+
+
+def parts_of(rows: int, time: int) -> list[slice]:
+    """The rows of a batch in as many parts as torch has threads, if that is worth it, else in one.
+
+    Args:
+        rows: Number of rows, at least 1.
+        time: Samples in each.
+    """
+    threads = min(rows, torch.get_num_threads()) if time * rows >= 2 * _WORTH_A_THREAD else 1
+    cuts = [rows * part // threads for part in range(threads + 1)]
+    return [slice(start, stop) for start, stop in itertools.pairwise(cuts)]
+
+
+def in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    """What a function returns for every item, each called in a thread of its own; an error in one of them is raised."""
+    if len(items) == 1:
+        return [function(items[0])]
+    with ThreadPoolExecutor(len(items)) as pool:
+        return list(pool.map(function, items))

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from neuralfx.engine.fastmath import compiled, sigmoid, tanh
-from neuralfx.engine.player import INAUDIBLE, Array, Player, over_rows
+from neuralfx.engine.player import INAUDIBLE, Array, Player, in_threads, over_rows, parts_of
 
 _BLOCK = 256  # samples between which the output layer runs; their features stay in the cache
 _INAUDIBLE = np.float32(INAUDIBLE)
@@ -279,13 +279,16 @@ def _run(
     parts, size = after.shape[1:]
     outputs = features.new_empty(batch_size, time, size)
     # One tensor per row: memory of this size is used again by the next call, where a whole batch's is paged in anew.
-    saved = [features.new_empty(time if keep else 1, (3 + parts) * size) for _ in range(batch_size if keep else 1)]
+    saved = [features.new_empty(time if keep else 1, (3 + parts) * size) for _ in range(batch_size)]
     weights = [weight.contiguous().numpy() for weight in (bias, input, hidden)]
     rows = [tensor.contiguous().numpy() for tensor in (features, after, outputs)]
-    for row in range(batch_size):
+
+    def advance(row: int) -> None:
         own = [weight[min(row, len(weight) - 1)] for weight in weights]
         feature, memory, output = (array[row] for array in rows)
-        _advance(feature, *own, memory, output, saved[row if keep else 0].numpy())
+        _advance(feature, *own, memory, output, saved[row].numpy())
+
+    over_rows(advance, batch_size, time)
     return outputs, after, saved
 
 
@@ -311,20 +314,28 @@ class _Run(torch.autograd.Function):
         d_bias = features.new_empty(batch_size, 4 * size)
         d_input = features.new_empty(batch_size, features.shape[2], 4 * size)
         d_hidden = features.new_empty(batch_size, size, columns)
-        d_gates = features.new_empty(time, 4 * size)
-        transposed = hidden.mT.contiguous()
+        together = len(parts_of(batch_size, time))
+        gates = [features.new_empty(time, 4 * size) for _ in range(together)]
+        transposed = hidden.mT.contiguous().numpy()
         rows = [tensor.contiguous().numpy() for tensor in (d_outputs, state, outputs, d_state)]
-        for row in range(batch_size):
+
+        def go_back(row: int) -> None:
             d_output, initial, output, d_memory = (array[row] for array in rows)
-            own = min(row, len(hidden) - 1)
-            _back(d_output, transposed[own].numpy(), initial, output, saved[row].numpy(), d_memory, d_gates.numpy())
-            torch.sum(d_gates, 0, out=d_bias[row])
-            torch.mm(features[row].T, d_gates, out=d_input[row])
-            d_from_state = d_gates[:, :columns]
-            torch.mm(outputs[row, :-1].T, d_from_state[1:], out=d_hidden[row])
-            d_hidden[row].addr_(state[row, 0], d_from_state[0])
-            if d_features is not None:
-                torch.mm(d_gates, input[own].T, out=d_features[row])
+            weights = transposed[min(row, len(hidden) - 1)]
+            _back(d_output, weights, initial, output, saved[row].numpy(), d_memory, gates[row % together].numpy())
+
+        for first in range(0, batch_size, together):
+            some = range(first, min(first + together, batch_size))
+            in_threads(go_back, some)
+            for row in some:  # matrix products have threads of their own
+                d_gates = gates[row % together]
+                torch.sum(d_gates, 0, out=d_bias[row])
+                torch.mm(features[row].T, d_gates, out=d_input[row])
+                d_from_state = d_gates[:, :columns]
+                torch.mm(outputs[row, :-1].T, d_from_state[1:], out=d_hidden[row])
+                d_hidden[row].addr_(state[row, 0], d_from_state[0])
+                if d_features is not None:
+                    torch.mm(d_gates, input[min(row, len(input) - 1)].T, out=d_features[row])
         d_weights: tuple[Tensor, ...] = (d_bias, d_input, d_hidden)
         if len(hidden) == 1:
             d_weights = tuple(gradient.sum(0, keepdim=True) for gradient in d_weights)

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from neuralfx.engine.fastmath import as_float, compiled, exp
 from neuralfx.engine.front import CHUNK_SAMPLES, LANES, condition, copy, dense, filter_bank, flush, hear, padded, turn
-from neuralfx.engine.player import Array
+from neuralfx.engine.player import Array, in_threads, parts_of
 from neuralfx.engine.state_based import Head, StateBasedPlayer
 
 Exact = npt.NDArray[np.float64]
@@ -286,7 +286,13 @@ class _Scan(torch.autograd.Function):
         spans = -(-features.shape[1] // SPAN_SAMPLES) if kept else 0
         outputs, starts = torch.empty_like(inputs[0]), state.new_empty(len(state), spans, *state.shape[1:])
         last = state.detach().clone(memory_format=torch.contiguous_format)
-        _scan(*(part.numpy() for part in (*inputs, last, starts, outputs)))
+        *before, weights = (tensor.numpy() for tensor in inputs)
+        after = [tensor.numpy() for tensor in (last, starts, outputs)]
+
+        def run(part: slice) -> None:
+            _scan(*(array[part] for array in before), weights, *(array[part] for array in after))
+
+        in_threads(run, parts_of(len(state), features.shape[1]))
         if kept:
             ctx.save_for_backward(*inputs, starts)
         return outputs, last
@@ -296,10 +302,20 @@ class _Scan(torch.autograd.Function):
     def backward(ctx: Any, from_outputs: Tensor, from_last: Tensor) -> tuple[Tensor | None, ...]:
         inputs, starts = ctx.saved_tensors[:5], ctx.saved_tensors[5]
         gradients = [torch.empty_like(part) for part in inputs[:4]]
-        to_rates, to_state = torch.zeros_like(inputs[4], dtype=torch.float64), from_last.clone().contiguous()
-        parts = (*inputs, starts, from_outputs.contiguous(), *gradients, to_rates, to_state)
-        _scan_backward(*(part.numpy() for part in parts))
-        return *gradients, to_rates.to(inputs[4].dtype), to_state, None
+        to_state, from_outputs = from_last.clone().contiguous(), from_outputs.contiguous()
+        parts = parts_of(*inputs[0].shape[:2])
+        to_rates = inputs[4].new_zeros(len(parts), *inputs[4].shape, dtype=torch.float64)
+        *before, weights = (tensor.numpy() for tensor in inputs)
+        after, states = [tensor.numpy() for tensor in (starts, from_outputs, *gradients)], to_state.numpy()
+        totals = to_rates.numpy()
+
+        def go_back(index: int) -> None:
+            part = parts[index]
+            arrays = (*(array[part] for array in before), weights, *(array[part] for array in after))
+            _scan_backward(*arrays, totals[index], states[part])
+
+        in_threads(go_back, range(len(parts)))
+        return *gradients, to_rates.sum(0).to(inputs[4].dtype), to_state, None
 
 
 @compiled

@@ -1,0 +1,57 @@
+"""Training in several threads: the same results as in one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor
+
+from neuralfx.engine.player import in_threads, parts_of
+from tests.checks import noise, tiny_model
+
+pytest.importorskip("numba")
+
+
+@pytest.fixture(autouse=True)
+def threads_as_before() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    "name", ["LSTMFiLMGLU", "EDFiLMGLU", "S6FiLMGLU", "GRUConcat", "LSTMFiLM", "GRUDynamicHyper", "LSTMDynamicHyper"]
+)
+def test_the_number_of_threads_changes_nothing(name: str) -> None:
+    model, time, rows = tiny_model(name), 1024, 37
+
+    def train(threads: int) -> list[Tensor]:
+        torch.set_num_threads(threads)
+        model.zero_grad()
+        state = model.network.initial_state(rows)
+        dry, knobs = noise(rows, 1, time), torch.linspace(0, 1, 2 * rows).reshape(rows, 2)
+        estimate, _ = model.network(dry, knobs, state)
+        estimate.square().mean().backward()
+        gradients = [parameter.grad.clone() for parameter in model.parameters() if parameter.grad is not None]
+        return [estimate.detach(), *gradients]
+
+    for one, several in zip(train(1), train(3)):
+        torch.testing.assert_close(several, one, rtol=1e-4, atol=1e-7)
+
+
+def test_rows_are_shared_out_where_it_is_worth_it() -> None:
+    torch.set_num_threads(3)
+    assert parts_of(8, 100_000) == [slice(0, 2), slice(2, 5), slice(5, 8)]
+    assert parts_of(2, 100_000) == [slice(0, 1), slice(1, 2)]
+    assert parts_of(8, 64) == [slice(0, 8)]
+
+
+def test_errors_of_threads_are_raised() -> None:
+    def fail(number: int) -> None:
+        if number == 1:
+            raise ValueError("here")
+
+    with pytest.raises(ValueError, match="here"):
+        in_threads(fail, [0, 1, 2])
