@@ -24,6 +24,7 @@ COMMANDS = {
     "list": "the models at hand, one a line",
     "info": "a model's card, knobs, metrics and licence",
     "package": "turn a checkpoint into a model folder with its card",
+    "data": "public data sets and folders of recordings: list, download, check, align",
     "benchmark": "sizes, speed and memory of the pairs on this machine",
 }
 TRAINING = ("fit", "validate", "test", "predict")  # Lightning's own, all in one module

@@ -70,6 +70,18 @@ class DatasetNotFoundError(NeuralfxError, FileNotFoundError):
     """A data set folder without the files that it should hold."""
 
 
+class DownloadError(NeuralfxError, OSError):
+    """A file that could not be fetched, or that is not what its publisher states."""
+
+
+class ArchiveError(NeuralfxError, ValueError):
+    """An archive that is damaged, or that holds what a data set has no use for, such as links or paths out of it."""
+
+
+class DiskSpaceError(NeuralfxError, OSError):
+    """A disk with too little room for what is to be written."""
+
+
 class ModelNotFoundError(NeuralfxError, FileNotFoundError):
     """A name that is no path, no bundled model and no model in the cache."""
 

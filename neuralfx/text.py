@@ -1,4 +1,4 @@
-"""Tables as plain text."""
+"""Tables and sizes as plain text."""
 
 from __future__ import annotations
 
@@ -18,3 +18,21 @@ def align(rows: Sequence[Sequence[str]]) -> str:
     """
     widths = [max(len(cell) for cell in column) for column in zip(*rows)]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows)
+
+
+def readable_size(size: int) -> str:
+    """A size in bytes for people, in decimal units.
+
+    Args:
+        size: Number of bytes.
+
+    Example:
+        >>> readable_size(20_123_456_789)
+        '20.1 GB'
+    """
+    value, unit = float(size), "B"
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 999.95 or unit == "GB":
+            break
+        value /= 1000
+    return f"{size} B" if unit == "B" else f"{value:.1f} {unit}"

@@ -22,7 +22,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger
 
-import neuralfx.datasets.paired
+import neuralfx.datasets.modules
 import neuralfx.models
 from neuralfx.errors import ConfigError, DatasetNotFoundError, NeuralfxError, closest, join_words
 from neuralfx.models.base import EffectModule

@@ -16,7 +16,8 @@ from lightning import LightningDataModule
 from neuralfx.audio import AudioInfo, info
 from neuralfx.datasets.alignment import Alignment, estimate_alignment
 from neuralfx.datasets.lanes import AlignedTake, EvaluationLanes, LaneLoader, Span, TrainingLanes, inverse_rms
-from neuralfx.datasets.manifest import KnobValue, Recording, Take, read_recording
+from neuralfx.datasets.manifest import KnobValue, Recording, Take
+from neuralfx.datasets.recognise import read_folder
 from neuralfx.effect import Effect
 from neuralfx.errors import FormatError
 from neuralfx.files import sha256
@@ -41,16 +42,18 @@ Range = tuple[int, int]
 class PairedAudioDataModule(LightningDataModule):
     """Takes of one device, each an input file and an output file at one setting of the knobs.
 
-    Reads what :func:`~neuralfx.datasets.manifest.read_recording` understands. Audio is decoded as it is played.
+    Reads what :func:`~neuralfx.datasets.recognise.read_folder` understands: a manifest, the layouts of public data
+    sets, or a single pair. Audio is decoded as it is played.
 
     Args:
-        root: Folder with ``recordings.json`` or ``manifest.csv``.
+        root: Folder of the recordings.
         device: Which device of the manifest; may be left out if there is one.
         knobs: Declarations of knobs that replace the manifest's: fields of :class:`~neuralfx.effect.Knob`, ``column``
             and ``factor``.
         validation: Ranges of every take that validate, as fractions 0 to 1 of what both files cover.
-        test: Ranges that test, likewise. With neither, the splits of the manifest count; without those
-            validation is 0.7 to 0.8 and test 0.8 to 1. With one, the other is its default.
+        test: Ranges that test, likewise. With neither, the splits of the recordings count; without those
+            validation is 0.7 to 0.8 and test 0.8 to 1. With one, the other is its default, or the whole takes that the
+            recordings have for it, and only the others are cut.
         silence_s: The ends of these fractions move to the quietest place of the input within so many seconds, so
             that no note is cut; 0 leaves them. Nearer places count as quiet as those up to 1 dB quieter.
         validation_settings: Settings of the knobs whose takes validate and do not train, such as ``[{"drive": 0.5}]``:
@@ -149,8 +152,8 @@ class PairedAudioDataModule(LightningDataModule):
 
     @functools.cached_property
     def recording(self) -> Recording:
-        """What the manifest says; read at the first access."""
-        return read_recording(*self._source)
+        """What the folder holds; read at the first access."""
+        return read_folder(*self._source)
 
     @property
     def effect(self) -> Effect:
@@ -346,22 +349,21 @@ class PairedAudioDataModule(LightningDataModule):
 
     def _split(self, take: Take, aligned: AlignedTake) -> dict[str, list[Range]]:
         """Ranges of positions in the aligned take, by name of the split."""
-        given = self.validation is not None or self.test is not None
-        stated = bool(self.recording.held_out_s) and not given
-        if not given and not stated and any(other.split for other in self.recording.takes):
+        unused = self._in_samples(take.unused_s, aligned)
+        given = {"validation": self.validation, "test": self.test}
+        if self.recording.held_out_s and not any(given.values()):
+            stated = self.recording.held_out_s.items()
+            held_out = {name: self._in_samples(seconds, aligned) for name, seconds in stated}
+        elif None in given.values() and any(other.split for other in self.recording.takes):
             chosen = (name for name, settings in self.settings.items() if _is_at_one_of(take, settings))
             role = next(chosen, take.split or "train")
-            ranges: dict[str, list[Range]] = {name: [] for name in SPLITS}
-            ranges[role] = self._between(self._in_samples(take.unused_s, aligned), aligned.samples)
-            return ranges
-        if stated:
-            held_out = {name: self._in_samples(seconds, aligned) for name, seconds in self.recording.held_out_s.items()}
+            if role != "train":
+                whole = self._between(unused, aligned.samples)
+                return {name: whole if name == role else [] for name in SPLITS}
+            held_out = {name: self._cut(fractions or [], aligned) for name, fractions in given.items()}
         else:
-            held_out = {
-                "validation": self._cut(VALIDATION if self.validation is None else self.validation, aligned),
-                "test": self._cut(TEST if self.test is None else self.test, aligned),
-            }
-        unused = self._in_samples(take.unused_s, aligned)
+            fractions = {"validation": VALIDATION, "test": TEST} | {k: v for k, v in given.items() if v is not None}
+            held_out = {name: self._cut(fractions[name], aligned) for name in given}
         if unused:
             usable = self._between(unused, aligned.samples)
             held_out = {name: _overlap(ranges, usable) for name, ranges in held_out.items()}

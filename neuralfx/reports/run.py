@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +30,16 @@ class RunReport(lightning.Callback):
     Args:
         folder: Folder of the run.
         every_n_epochs: Epochs between examples during training, at least 1.
-        seconds: Longest example per take, in s; the baselines are measured on it too.
+        seconds: Longest example per take, in s; the baselines are measured on it too. All of them together are ten
+            times as long at most, so that memory is bounded.
+        examples: Takes that are written as audio and pictures, at most; evenly chosen.
     """
 
-    def __init__(self, folder: str | Path, every_n_epochs: int = 25, seconds: float = 60.0) -> None:
+    def __init__(self, folder: str | Path, every_n_epochs: int = 25, seconds: float = 60.0, examples: int = 12) -> None:
         self.folder = Path(folder)
         self.every_n_epochs = every_n_epochs
         self.seconds = seconds
+        self.examples = examples
         # By take and row: ranges of one take may play side by side.
         self._pieces: dict[tuple[int, int], list[Tensor]] = {}
 
@@ -43,12 +47,12 @@ class RunReport(lightning.Callback):
         self, trainer: lightning.Trainer, pl_module: Any, outputs: Any, batch: Batch, *_: Any, **__: Any
     ) -> None:
         if self._is_due(trainer):
-            self._collect(pl_module, outputs, batch)
+            self._collect(trainer, pl_module, outputs, batch)
 
     def on_test_batch_end(  # noqa: D102
         self, trainer: lightning.Trainer, pl_module: Any, outputs: Any, batch: Batch, *_: Any, **__: Any
     ) -> None:
-        self._collect(pl_module, outputs, batch)
+        self._collect(trainer, pl_module, outputs, batch)
 
     def on_validation_epoch_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:  # noqa: D102
         if self._is_due(trainer) and not trainer.fast_dev_run:  # type: ignore[attr-defined]
@@ -62,9 +66,11 @@ class RunReport(lightning.Callback):
             self._write_measures(trainer, pl_module, examples)
         self._pieces = {}
 
-    def _collect(self, model: Any, estimate: Tensor, batch: Batch) -> None:
+    def _collect(self, trainer: lightning.Trainer, model: Any, estimate: Tensor, batch: Batch) -> None:
         """Keep the scored samples of dry, wet and estimate by take, first channel, shape (3, time) each."""
-        limit = round(self.seconds * model.sample_rate)
+        data: Any = getattr(trainer, "datamodule", None)
+        takes = len(data.recording.takes) if hasattr(data, "recording") else 1
+        limit = round(self.seconds * min(1.0, 10 / takes) * model.sample_rate)
         signals = torch.stack([batch.dry[:, 0], batch.wet[:, 0], estimate[:, 0]], dim=1).detach().float().cpu()
         for row, take in enumerate(batch.take.tolist()):
             pieces = self._pieces.setdefault((take, row), [])
@@ -92,7 +98,8 @@ class RunReport(lightning.Callback):
     def _write_examples(self, trainer: lightning.Trainer, model: Any, stage: str, examples: Examples) -> None:
         folder = self.folder / stage
         folder.mkdir(parents=True, exist_ok=True)
-        for take, (dry, target, estimate) in examples.items():
+        for take in sorted(examples)[:: max(math.ceil(len(examples) / self.examples), 1)]:
+            dry, target, estimate = examples[take]
             for name, signal in (("dry", dry), ("target", target), ("model", estimate)):
                 audio.write(folder / f"take{take}-{name}.wav", signal[np.newaxis], model.sample_rate, subtype="FLOAT")
             figure = plot_signals({"target": target, "model": estimate}, model.sample_rate, f"{stage}, take {take}")
