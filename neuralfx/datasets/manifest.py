@@ -10,6 +10,9 @@ name, or holds the fields of a single device::
 ``manifest.csv`` has a row per take with the columns ``file``, ``input_file``, a column per knob and optionally
 ``device`` and ``split``; ``knobs.csv`` beside it declares ranges (device, knob, min, max, scale, unit). ``splits.json``
 beside either holds the ranges of ``validation`` and ``test``, in seconds.
+
+A take may also state ``offset_samples``, by which its output is known to be late, and ``channel``, the one to take of
+files with several.
 """
 
 from __future__ import annotations
@@ -32,7 +35,7 @@ Ranges = tuple[tuple[float, float], ...]
 
 SPLITS = {"train": "train", "training": "train", "val": "validation", "validation": "validation", "test": "test"}
 TAPERS = {"lin": "linear", "linear": "linear", "log": "logarithmic", "logarithmic": "logarithmic"}
-_FIELDS = frozenset({"device", "file", "input_file", "input", "split", "sample_rate"})
+_FIELDS = frozenset({"device", "file", "input_file", "input", "split", "sample_rate", "channel", "offset_samples"})
 # Columns of measurements that a capture writes beside the knobs.
 _MEASURED = frozenset(
     "output_gain_db peak_dbfs rms_dbfs xcorr_lag_samples click_onset_samples esr_dry_wet esr_after_best_gain".split()
@@ -122,6 +125,24 @@ def read_recording(
     )
 
 
+def devices(root: str | os.PathLike[str]) -> list[str]:
+    """The devices that the manifest in a folder names, in its order.
+
+    Args:
+        root: Folder with ``recordings.json`` or ``manifest.csv``.
+
+    Returns:
+        Their names as :func:`read_recording` takes them; empty without a manifest in this folder.
+
+    Raises:
+        FormatError: If the manifest is damaged.
+    """
+    for name, read in (("recordings.json", _read_json), ("manifest.csv", _read_csv)):
+        if (path := Path(root) / name).is_file():
+            return [entry.slug for entry in read(path).values()]
+    return []
+
+
 @dataclasses.dataclass(frozen=True)
 class _Entry:
     """One device as a manifest has it, before anything is checked."""
@@ -161,6 +182,8 @@ def _assemble(
                 wet=_file(entry.folder, row.get("file"), path),
                 values={column.knob.name: column.value(values, row.get("file")) for column in columns},
                 split=_split(row.get("split"), path),
+                channel=_whole(row, "channel", path),
+                offset_samples=_whole(row, "offset_samples", path),
             )
         )
     header = info(takes[0].wet)
@@ -169,7 +192,7 @@ def _assemble(
         sample_rate=entry.fields.get("sample_rate", header.sample_rate),
         knobs=Knobs(column.knob for column in columns),
         device=device_name or str(entry.fields.get("device", "")),
-        channels=header.channels,
+        channels=1 if any(take.channel is not None for take in takes) else header.channels,
     )
     return Recording(effect, tuple(takes), _read_splits(path.parent / "splits.json"))
 
@@ -297,6 +320,8 @@ def _read_csv(path: Path) -> dict[str, _Entry]:
                 "file": row["file"],
                 "input": row.get("input_file") or row.get("input"),
                 "split": row.get("split") or None,
+                "channel": row.get("channel"),
+                "offset_samples": row.get("offset_samples"),
                 "knobs": {knob: row.get(knob, "") for knob in names},
             }
             for row in rows
@@ -383,6 +408,17 @@ def _split(value: object, manifest: Path) -> str | None:
     if value not in SPLITS:
         raise FormatError(f"{manifest}: expected a split among train, validation, test, got {value!r}.")
     return SPLITS[str(value)]
+
+
+def _whole(row: Mapping[str, Any], name: str, manifest: Path) -> int | None:
+    """A whole number that a take may state."""
+    value = row.get(name)
+    if value is None or value == "":
+        return None
+    number = _number(value)
+    if isinstance(value, bool) or number is None or not number.is_integer() or (name == "channel" and number < 0):
+        raise FormatError(f"{manifest}: take {row.get('file')!r}: expected a whole number as {name}, got {value!r}.")
+    return int(number)
 
 
 def _slug(name: str) -> str:

@@ -40,3 +40,12 @@ def takes(*tensors: Tensor) -> bool:
     if torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu"):
         return False
     return is_enabled() and all(tensor.device.type == "cpu" and tensor.dtype == torch.float32 for tensor in tensors)
+
+
+def fetches(*tensors: Tensor) -> bool:
+    """Whether compiled loops work on copies of these tensors, at least one of which is in an accelerator's memory."""
+    import torch
+
+    if torch.compiler.is_compiling() or not is_enabled() or all(tensor.device.type == "cpu" for tensor in tensors):
+        return False
+    return all(tensor.dtype in (torch.float32, torch.float16, torch.bfloat16) for tensor in tensors)

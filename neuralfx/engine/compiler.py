@@ -48,20 +48,23 @@ def is_ready(family: str) -> bool:
     return False
 
 
-def serves(family: str, *tensors: Tensor) -> bool:
+def serves(family: str, *tensors: Tensor, fetches: bool = False) -> bool:
     """Whether a layer is to hand these tensors to the loops of a family.
 
-    Training waits for the compiler; without gradients, only what is loaded already is used.
+    Training waits for the compiler, and so do accelerators; else only what is loaded already is used.
 
     Args:
         family: Module of ``neuralfx.engine``.
         tensors: What the loops would work on.
+        fetches: Whether they also take tensors that are in an accelerator's memory, where torch would need a loop of
+            Python over samples: slower than to fetch them.
     """
     import torch
 
-    if not engine.takes(*tensors):
+    must_fetch = fetches and engine.fetches(*tensors)
+    if not (must_fetch or engine.takes(*tensors)):
         return False
-    return family in _ready or (torch.is_grad_enabled() and family not in _broken and _load(family))
+    return family in _ready or ((must_fetch or torch.is_grad_enabled()) and family not in _broken and _load(family))
 
 
 def is_compiling() -> bool:

@@ -795,7 +795,7 @@ def _prepare(loop: _Loop, audio: Array, drive: Array, span: slice, state: Array)
 def run(
     audio: Tensor, drive: Tensor, weights: tuple[Tensor, ...], state: Tensor, is_lstm: bool, slope: float
 ) -> tuple[Tensor, Tensor]:
-    """Run the recurrence, differentiably.
+    """Run the recurrence, differentiably. Tensors that are elsewhere or of another precision are copied.
 
     Args:
         audio: Shape (batch, time, channels), time at least 1.
@@ -809,8 +809,13 @@ def run(
     Returns:
         Outputs of the main unit, shape (batch, time, H), and the state after them.
     """
-    outputs, after = _Run.apply(audio, drive, state, is_lstm, slope, *weights)  # type: ignore[no-untyped-call]
-    return outputs, after
+    audio_copy, drive, state_copy, *weights_copy = (
+        part.to("cpu", torch.float32) for part in (audio, drive, state, *weights)
+    )
+    outputs, after = _Run.apply(  # type: ignore[no-untyped-call]
+        audio_copy, drive, state_copy, is_lstm, slope, *weights_copy
+    )
+    return outputs.to(audio), after.to(state)
 
 
 def warm() -> None:

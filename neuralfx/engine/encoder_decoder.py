@@ -72,6 +72,8 @@ def run_cell(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Run an LSTM cell whose state meets an encoding at every sample.
 
+    Tensors that are elsewhere or of another precision are copied, and the results go where they came from.
+
     Args:
         driving: W u + b of the gates i, f, g, o, from the layer of :func:`gate_layout`.
         encoded: h_e and c_e, shape (batch, time, 2, hidden).
@@ -83,8 +85,11 @@ def run_cell(
     Returns:
         h at every sample, shape (batch, time, hidden), and h and c after the last.
     """
-    hidden = output.shape[1]
+    hidden, before = output.shape[1], output
     missing = (0, -hidden % LANES)
+    driving, encoded, weight, output, cell = (
+        part.to("cpu", torch.float32) for part in (driving, encoded, weight, output, cell)
+    )
     outputs, last = _Cell.apply(  # type: ignore[no-untyped-call]
         driving,
         functional.pad(encoded, missing).flatten(2),
@@ -94,7 +99,8 @@ def run_cell(
         gated,
         torch.is_grad_enabled(),
     )
-    return outputs[..., :hidden], outputs[:, -1, :hidden], last[:, :hidden]
+    outputs, last = outputs[..., :hidden].to(before), last[:, :hidden].to(before)
+    return outputs, outputs[:, -1], last
 
 
 def gate_layout(weights: Tensor) -> Tensor:

@@ -253,7 +253,8 @@ def run(features: Tensor, bias: Tensor, input: Tensor, hidden: Tensor, state: Te
     """Run a unit over time, differentiably.
 
     Args:
-        features: Shape (batch, time, features), time at least 1; all tensors are of single precision, on the CPU.
+        features: Shape (batch, time, features), time at least 1. Tensors that are elsewhere or of another precision are
+            copied, and the results go where the features are.
         bias: Packed, shape (n, 4 * H), where n is 1, or the batch size if every row has its own weights.
         input: Packed, shape (n, features, 4 * H).
         hidden: Packed, shape (n, H, G * H).
@@ -262,16 +263,16 @@ def run(features: Tensor, bias: Tensor, input: Tensor, hidden: Tensor, state: Te
     Returns:
         Outputs, shape (batch, time, H), and the state after the last sample.
     """
-    arguments = (features, bias, input, hidden, state)
+    arguments = [part.to("cpu", torch.float32) for part in (features, bias, input, hidden, state)]
     if torch.is_grad_enabled() and any(argument.requires_grad for argument in arguments):
         outputs, after = _Run.apply(*arguments)  # type: ignore[no-untyped-call]
-        return outputs, after
-    outputs, after, _ = _run(*arguments, keep=False)
-    return outputs, after
+    else:
+        outputs, after, _ = _run(False, *arguments)
+    return outputs.to(features), after.to(state)
 
 
 def _run(
-    features: Tensor, bias: Tensor, input: Tensor, hidden: Tensor, state: Tensor, keep: bool
+    keep: bool, features: Tensor, bias: Tensor, input: Tensor, hidden: Tensor, state: Tensor
 ) -> tuple[Tensor, Tensor, list[Tensor]]:
     """Outputs, state after the last sample, and what the way back needs if it is to be kept."""
     batch_size, time, _ = features.shape
@@ -299,7 +300,7 @@ class _Run(torch.autograd.Function):
     def forward(
         ctx: Any, features: Tensor, bias: Tensor, input: Tensor, hidden: Tensor, state: Tensor
     ) -> tuple[Tensor, Tensor]:
-        outputs, after, saved = _run(features, bias, input, hidden, state, keep=True)
+        outputs, after, saved = _run(True, features, bias, input, hidden, state)
         ctx.save_for_backward(features, input, hidden, state, outputs, *saved)
         return outputs, after
 
@@ -675,7 +676,7 @@ def warm() -> None:
     size, features = 2, torch.zeros(1, 2, 1)
     bias, input, hidden = torch.zeros(1, 4 * size), torch.zeros(1, 1, 4 * size), torch.zeros(1, size, 4 * size)
     state = torch.zeros(1, 2, size)
-    outputs, after, saved = _run(features, bias, input, hidden, state, keep=True)
+    outputs, after, saved = _run(True, features, bias, input, hidden, state)
     rows = map(_array, (outputs[0], hidden[0].mT, state[0], outputs[0], saved[0], after[0], torch.zeros(2, 4 * size)))
     _back(*rows)
     memory, head, audio = state.unbind(1), torch.zeros(size + 1), _array(features.mT)

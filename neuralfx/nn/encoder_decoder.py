@@ -94,7 +94,7 @@ class EncoderDecoder(nn.Module):
         encoded, _ = self.encoder(*_split(older, self.encoder_taps))
         decoded, _ = self.decoder(*_split(newer, self.decoder_taps))
 
-        if compiler.serves("encoder_decoder", audio, self.cell_input.weight):
+        if compiler.serves("encoder_decoder", audio, self.cell_input.weight, fetches=True):
             outputs, output, cell = self._run_compiled(encoded, decoded, output, cell)
             return outputs, (heard[..., audio.shape[-1] :], output, cell)
 

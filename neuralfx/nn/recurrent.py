@@ -87,9 +87,10 @@ class Unit(abc.ABC):
 
     def run(self, features: Tensor, weights: RecurrentWeights, state: State) -> tuple[Tensor, State]:
         """Run (batch, time, features) into (batch, time, H), time at least 1."""
-        if compiler.serves("rnn", features, *weights):
+        is_shared = weights.hidden.dim() == 2
+        if compiler.serves("rnn", features, *weights, fetches=not is_shared):
             return self._run_compiled(features, weights, state)
-        if weights.hidden.dim() == 2:
+        if is_shared:
             return self.run_fused(features, weights, state)
         from_input = torch.baddbmm(weights.input_bias.unsqueeze(1), features, weights.input.mT)
         hidden, bias = weights.hidden.mT, weights.hidden_bias.unsqueeze(1)

@@ -97,7 +97,7 @@ class DynamicHyperRNN(Network):
 
     def forward(self, audio: Tensor, knobs: Tensor, state: State) -> tuple[Tensor, State]:
         """Process one block; see :class:`~neuralfx.nn.network.Network`."""
-        if compiler.serves("dynamic_hyper", audio, self.hidden_weight):
+        if compiler.serves("dynamic_hyper", audio, self.hidden_weight, fetches=True):
             return self._forward_compiled(audio, knobs, state)
         main, hyper = state
         unit, gates, hidden_size = self.unit, self.unit.gates, self.hidden_size

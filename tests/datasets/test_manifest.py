@@ -70,6 +70,27 @@ def test_takes_may_have_their_own_input_and_split(tmp_path: Path) -> None:
     assert (take.dry.name, take.split) == ("take1.wav", "validation")
 
 
+def test_takes_may_state_their_offset_and_channel(tmp_path: Path) -> None:
+    write_recordings(tmp_path)
+    takes = [{"file": "take0.wav", "offset_samples": -12, "channel": 1, "knobs": {"gain": 0}}]
+    edit(tmp_path, takes=takes)
+    recording = read_recording(tmp_path)
+    assert (recording.takes[0].offset_samples, recording.takes[0].channel) == (-12, 1)
+    assert recording.effect.channels == 1
+    for field, value in (("offset_samples", 0.5), ("channel", -1), ("channel", "left")):
+        edit(tmp_path, takes=[{**takes[0], field: value}])
+        with pytest.raises(FormatError, match=f"expected a whole number as {field}"):
+            read_recording(tmp_path)
+
+
+def test_offsets_in_a_table_are_no_knob(tmp_path: Path) -> None:
+    lines = CSV.splitlines()
+    table = "\n".join([lines[0] + ",offset_samples", *(line + ",7" for line in lines[1:])])
+    recording = read_recording(write_csv(tmp_path, table, knobs=""), "soft_comp")
+    assert {take.offset_samples for take in recording.takes} == {7}
+    assert recording.effect.knobs.names() == ("cutoff", "mode")
+
+
 def test_knobs_of_the_manifest_are_used(tmp_path: Path) -> None:
     write_recordings(tmp_path, knobs=[{"name": "gain", "maximum": 0.5, "unit": "dB"}])
     assert read_recording(tmp_path).effect.knobs["gain"].describe_range() == "0 to 0.5 dB"

@@ -103,6 +103,16 @@ def test_layers_wait_in_training_and_take_what_is_there_otherwise(family: Module
         assert not compiler.serves("toy", torch.zeros(1))
 
 
+def test_an_accelerator_fetches_results_only_where_torch_would_loop_in_python(family: ModuleType) -> None:
+    elsewhere = torch.zeros(3, device="meta")
+    with torch.no_grad():
+        assert compiler.serves("toy", elsewhere, torch.zeros(2), fetches=True)
+        assert compiler.serves("toy", elsewhere.bfloat16(), fetches=True)
+        assert not compiler.serves("toy", elsewhere)
+        assert not compiler.serves("toy", elsewhere.double(), fetches=True)
+        assert not compiler.serves("toy", torch.zeros(2, dtype=torch.float64), fetches=True)
+
+
 def test_other_sources_or_versions_have_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOCALAPPDATA" if sys.platform == "win32" else "XDG_CACHE_HOME", str(tmp_path))
     before = cache.folder.__wrapped__()

@@ -254,3 +254,22 @@ def test_one_step_from_its_configuration_gives_a_checkpoint_and_a_model_folder(
     dry = noise(500)
     for other in (again, packaged):
         torch.testing.assert_close(other.process(dry), model.process(dry), atol=0, rtol=0)
+
+
+@pytest.mark.gpu
+def test_a_gpu_gives_the_same_sound_and_gradients(name: str) -> None:
+    model, dry, knobs = tiny_model(name), noise(4, 1, 600), torch.rand(4, 2)
+
+    def train(device: str) -> list[Tensor]:
+        model.to(device).train().zero_grad()
+        state = model.network.initial_state(4, torch.device(device))
+        estimate, _ = model.network(dry.to(device), knobs.to(device), state)
+        estimate.square().mean().backward()
+        gradients = [parameter.grad.cpu() for parameter in model.parameters() if parameter.grad is not None]
+        return [estimate.detach().cpu(), *gradients]
+
+    for on_gpu, on_cpu in zip(train("cuda"), train("cpu")):
+        torch.testing.assert_close(on_gpu, on_cpu, atol=1e-4, rtol=1e-2)
+    expected = model.eval().process(dry[0], {"drive": 0.7})
+    wet = model.to("cuda").process(dry[0].to("cuda"), {"drive": 0.7})
+    torch.testing.assert_close(wet.cpu(), expected, atol=1e-5, rtol=0)
