@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import io
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -57,6 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         hint = f"did you mean {join_words(close, last='or')}?" if close else f"commands: {', '.join(COMMANDS)}"
         return _fail(f"no command {command!r}; {hint}", 2)
     _report_progress(debug)
+    # Torch's threads spin for milliseconds after each of its operations, on cores that other threads want.
+    os.environ.setdefault("GOMP_SPINCOUNT", "3000")
     try:
         if command in TRAINING:
             return int(importlib.import_module("neuralfx.commands.train").main(command, rest))

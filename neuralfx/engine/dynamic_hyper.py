@@ -537,10 +537,13 @@ class _Loop:
         weights: As :class:`Steering`, as arrays.
         is_lstm: Whether units are LSTMs.
         slope: Of leaky rectifiers below zero.
+        is_alone: Whether no other loop runs beside it. NumPy's products are the faster ones, but have threads of their
+            own in each of ours.
     """
 
-    def __init__(self, weights: Steering, is_lstm: bool, slope: float) -> None:
+    def __init__(self, weights: Steering, is_lstm: bool, slope: float, is_alone: bool) -> None:
         self.weights, self._is_lstm, self._slope = weights, is_lstm, np.float32(slope)
+        self._multiply = np.matmul if is_alone else _multiply_by_torch
         size, channels = weights.from_main.shape[1], weights.from_audio.shape[1]
         rows, hyper_rows, hyper_size = len(weights.from_audio), *_layer_shape(weights.from_hyper)
         gates, mlp_size = rows // size, weights.z_hidden.shape[1]
@@ -647,7 +650,7 @@ class _Loop:
         def add(total: Array, gradients: Array, values: Array) -> None:
             """Gradients of a layer, the bias last."""
             width = values.shape[-2]
-            total[..., :width] += gradients @ values.swapaxes(-1, -2)
+            total[..., :width] += self._multiply(gradients, values.swapaxes(-1, -2))
             if width < total.shape[-1]:
                 total[..., width] += gradients @ self._ones[: gradients.shape[-1]]
 
@@ -667,6 +670,11 @@ class _Loop:
         add(own.d, grouped(_G_DS, groups, self._d, size), d_hidden)
 
     _ones = np.ones(_SEGMENT * LANES, np.float32)
+
+
+def _multiply_by_torch(first: Array, second: Array) -> Array:
+    product: Array = torch.matmul(torch.from_numpy(first), torch.from_numpy(second)).numpy()
+    return product
 
 
 def _layer_shape(layer: Array) -> tuple[int, int]:
@@ -695,13 +703,14 @@ class _Run(torch.autograd.Function):
         batch_size, time, _ = audio.shape
         width, steering = state.shape[1], Steering(*(weight.detach().contiguous().numpy() for weight in weights))
         groups = _groups(batch_size)
+        parts = parts_of(len(groups), LANES * time)
         outputs = np.empty((batch_size, time, steering.from_main.shape[1]), np.float32)
         after = np.empty(state.shape, np.float32)
         kept = np.empty((len(groups), -(-time // _SEGMENT), width, LANES), np.float32)
         inputs, drives, states = audio.detach().numpy(), drive.detach().numpy(), state.detach().numpy()
 
         def run(part: slice) -> None:
-            loop = _Loop(steering, is_lstm, slope)
+            loop = _Loop(steering, is_lstm, slope, len(parts) == 1)
             for lanes, beginnings in zip(groups[part], kept[part]):
                 rows = lanes.stop - lanes.start
                 current = np.zeros((width, LANES), np.float32)
@@ -715,7 +724,7 @@ class _Run(torch.autograd.Function):
                     current = np.concatenate(loop.states_at(_OUTPUT, samples))
                 after[lanes] = current[:, :rows].T
 
-        in_threads(run, parts_of(len(groups), LANES * time))
+        in_threads(run, parts)
         ctx.save_for_backward(audio, drive, torch.from_numpy(kept), *weights)
         ctx.is_lstm, ctx.slope = is_lstm, slope
         return torch.from_numpy(outputs), torch.from_numpy(after)
@@ -728,12 +737,13 @@ class _Run(torch.autograd.Function):
         steering = Steering(*(weight.detach().contiguous().numpy() for weight in weights))
         batch_size, time, channels = audio.shape
         groups, beginnings = _groups(batch_size), kept.numpy()
+        parts = parts_of(len(groups), LANES * time)
         inputs, drives, heard = audio.detach().numpy(), drive.detach().numpy(), to_outputs.numpy()
         to_audio, to_drive = np.empty_like(inputs), np.zeros_like(drives)
         to_state = np.empty(to_after.shape, np.float32)
 
         def go_back(part: slice) -> Steering:
-            loop = _Loop(steering, ctx.is_lstm, ctx.slope)
+            loop = _Loop(steering, ctx.is_lstm, ctx.slope, len(parts) == 1)
             for lanes, before in zip(groups[part], beginnings[part]):
                 rows = lanes.stop - lanes.start
                 current = np.zeros((to_after.shape[1], LANES), np.float32)
@@ -755,14 +765,14 @@ class _Run(torch.autograd.Function):
                 to_state[lanes] = current[:, :rows].T
             return loop.gradients
 
-        gradients = in_threads(go_back, parts_of(len(groups), LANES * time))
+        gradients = in_threads(go_back, parts)
         return (
             torch.from_numpy(to_audio),
             torch.from_numpy(to_drive),
             torch.from_numpy(to_state),
             None,
             None,
-            *(torch.from_numpy(sum(parts)) for parts in zip(*gradients)),
+            *(torch.from_numpy(sum(shares)) for shares in zip(*gradients)),
         )
 
 
@@ -821,7 +831,7 @@ def run(
 def warm() -> None:
     """Compile, or load what has been compiled before."""
     shapes = ((6, 1), (3, 2), (3, 1), (3, 1, 2), (3, 3, 2), (9, 1, 2), (9, 1, 2))
-    loop = _Loop(Steering(*(np.zeros(shape, np.float32) for shape in shapes)), is_lstm=False, slope=0.0)
+    loop = _Loop(Steering(*(np.zeros(shape, np.float32) for shape in shapes)), False, 0.0, True)
     loop.forward(1)
     loop.backward(1)
     layers = [np.zeros(shape, np.float32) for shape in ((3, 2), (3, 2), (3, 1), (3, 1), *shapes[3:], (1, 2))]

@@ -74,8 +74,15 @@ def parts_of(rows: int, time: int) -> list[slice]:
 
 
 def in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-    """What a function returns for every item, each called in a thread of its own; an error in one of them is raised."""
+    """What a function returns for every item, each called in a thread of its own; an error in one of them is raised.
+
+    In these threads torch has no further ones.
+    """
     if len(items) == 1:
         return [function(items[0])]
-    with ThreadPoolExecutor(len(items)) as pool:
-        return list(pool.map(function, items))
+    before = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(len(items), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            return list(pool.map(function, items))
+    finally:
+        torch.set_num_threads(before)  # also what threads of others begin with

@@ -315,28 +315,26 @@ class _Run(torch.autograd.Function):
         d_bias = features.new_empty(batch_size, 4 * size)
         d_input = features.new_empty(batch_size, features.shape[2], 4 * size)
         d_hidden = features.new_empty(batch_size, size, columns)
-        together = len(parts_of(batch_size, time))
-        gates = [features.new_empty(time, 4 * size) for _ in range(together)]
-        transposed = hidden.mT.contiguous().numpy()
-        rows = [tensor.contiguous().numpy() for tensor in (d_outputs, state, outputs, d_state)]
+        own = len(hidden) > 1
+        transposed, into = hidden.detach().mT.contiguous(), input.detach().mT
+        rows = [tensor.detach().contiguous().numpy() for tensor in (d_outputs, state, outputs, d_state)]
+        features, state, outputs = features.detach(), state.detach(), outputs.detach()
 
-        def go_back(row: int) -> None:
-            d_output, initial, output, d_memory = (array[row] for array in rows)
-            weights = transposed[min(row, len(hidden) - 1)]
-            _back(d_output, weights, initial, output, saved[row].numpy(), d_memory, gates[row % together].numpy())
-
-        for first in range(0, batch_size, together):
-            some = range(first, min(first + together, batch_size))
-            in_threads(go_back, some)
-            for row in some:  # matrix products have threads of their own
-                d_gates = gates[row % together]
+        def go_back(part: slice) -> None:
+            d_gates = torch.empty(time, 4 * size)
+            for row in range(part.start, part.stop):
+                d_output, initial, output, d_memory = (array[row] for array in rows)
+                weights = transposed[row if own else 0].numpy()
+                _back(d_output, weights, initial, output, saved[row].numpy(), d_memory, d_gates.numpy())
                 torch.sum(d_gates, 0, out=d_bias[row])
                 torch.mm(features[row].T, d_gates, out=d_input[row])
                 d_from_state = d_gates[:, :columns]
                 torch.mm(outputs[row, :-1].T, d_from_state[1:], out=d_hidden[row])
                 d_hidden[row].addr_(state[row, 0], d_from_state[0])
                 if d_features is not None:
-                    torch.mm(d_gates, input[min(row, len(input) - 1)].T, out=d_features[row])
+                    torch.mm(d_gates, into[row if own else 0], out=d_features[row])
+
+        in_threads(go_back, parts_of(batch_size, time))
         d_weights: tuple[Tensor, ...] = (d_bias, d_input, d_hidden)
         if len(hidden) == 1:
             d_weights = tuple(gradient.sum(0, keepdim=True) for gradient in d_weights)
