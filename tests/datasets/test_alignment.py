@@ -9,7 +9,13 @@ import numpy.typing as npt
 import pytest
 import soundfile
 
-from neuralfx.datasets.alignment import Alignment, estimate_alignment
+from neuralfx.datasets.alignment import (
+    Alignment,
+    cross_correlation,
+    envelope_onsets,
+    estimate_alignment,
+    phase_transform,
+)
 from neuralfx.errors import ShapeError
 from tests.data.generate import RATE, music, shift
 
@@ -65,6 +71,34 @@ def test_stereo_is_refused() -> None:
         estimate_alignment(np.zeros((2, 4_000)), np.zeros(4_000), RATE)
 
 
+def test_where_no_filter_fits_the_phase_transform_decides() -> None:
+    dry = music(32_000)
+    time = np.arange(len(dry))
+    hum = 3.0 * np.sin(0.05 * time + 3 * np.sin(0.002 * time))  # an oscillator that buries the signal
+    found = estimate_alignment(dry, shift(dry, 700) + np.cumsum(hum) * 0.02, RATE)
+    assert abs(found.offset_samples - 700) <= 2
+    assert found.confidence > 0.25
+
+
+def test_the_envelope_is_blind_to_polarity_and_level() -> None:
+    dry = music(32_000)
+    assert abs(envelope_onsets(dry, -0.01 * shift(np.tanh(4 * dry), 1_000), 4_000).lag - 1_000) <= 64
+
+
+def test_a_cut_in_the_middle_of_a_sound_is_no_offset_of_zero() -> None:
+    dry, generator = music(32_000), np.random.default_rng(0)
+    wet = shift(dry, 800) + 0.05 * generator.standard_normal(len(dry))
+    assert phase_transform(dry[5:] + 1.0, wet[5:] + 1.0, 4_000).lag == 800
+
+
+def test_group_delay_moves_the_peak_of_the_correlation_but_not_the_onset() -> None:
+    dry = np.random.default_rng(0).standard_normal(32_000)
+    response = np.arange(200) * 0.97 ** np.arange(200)
+    wet = shift(np.convolve(dry, response)[: len(dry)], 500)
+    assert cross_correlation(dry, wet, 4_000).lag > 520
+    assert 495 <= estimate_alignment(dry, wet, RATE).offset_samples <= 505
+
+
 @pytest.mark.skipif(not RECORDINGS, reason="NEURALFX_RECORDINGS names no folder of recordings")
 def test_real_takes_are_causally_predictable_after_alignment() -> None:
     root = Path(RECORDINGS)
@@ -77,6 +111,19 @@ def test_real_takes_are_causally_predictable_after_alignment() -> None:
             if name in most:
                 assert found.confidence > 0.5
                 assert linear_error(dry, wet, found.offset_samples) < most[name]
+
+
+@pytest.mark.skipif(not RECORDINGS, reason="NEURALFX_RECORDINGS names no folder of recordings")
+def test_takes_of_one_device_differ_by_whole_blocks_of_512_samples() -> None:
+    root = Path(RECORDINGS)
+    for name, device in json.loads((root / "recordings.json").read_text()).items():
+        dry, rate = soundfile.read(root / name / device["input"])
+        offsets = [
+            estimate_alignment(dry, soundfile.read(root / name / take["file"])[0], rate).offset_samples
+            for take in device["takes"]
+        ]
+        apart = [(offset - offsets[0] + 256) % 512 - 256 for offset in offsets]
+        assert max(map(abs, apart)) <= 8, (name, offsets)
 
 
 def linear_error(dry: npt.NDArray[np.float64], wet: npt.NDArray[np.float64], offset: int, taps: int = 257) -> float:
