@@ -126,10 +126,13 @@ class Knob:
         # Values computed in float32 may miss the ends of the range by its rounding.
         slack = 1e-6 * (self.maximum - self.minimum)
         low, high = self.minimum - slack, self.maximum + slack
-        if values.size and not (values.min() >= low and values.max() <= high):  # NaN is neither
-            wrong = ~((values >= low) & (values <= high))
-            raise KnobError.out_of_range(self, float(values[wrong].flat[0]))
-        values = np.clip(values, self.minimum, self.maximum)
+        if values.size:
+            least, most = np.minimum.reduce(values, axis=None), np.maximum.reduce(values, axis=None)
+            if not (least >= low and most <= high):  # NaN is neither
+                wrong = ~((values >= low) & (values <= high))
+                raise KnobError.out_of_range(self, float(values[wrong].flat[0]))
+            if least < self.minimum or most > self.maximum:
+                values = np.clip(values, self.minimum, self.maximum)
         if self.taper == "logarithmic":
             scaled = np.log(values / self.minimum) / math.log(self.maximum / self.minimum)
         else:
@@ -286,11 +289,11 @@ class Effect:
             KnobError: If a name is unknown or a value is out of range.
             ShapeError: If an array is not one-dimensional of ``length`` values.
         """
-        names, columns = self.knobs.names(), {}
+        columns = {}
         for name, value in values.items():
-            if name not in names:
+            if name not in self._places:
                 raise KnobError.unknown(self, name)
-            index = names.index(name)
+            index = self._places[name]
             column = self.knobs[index].normalise(value)
             if column.ndim and column.shape != (length,):
                 expected = (
@@ -299,10 +302,18 @@ class Effect:
                 raise ShapeError(f"knob {name}: expected {expected}, got an array of shape {column.shape}.")
             columns[index] = column
         moving = any(column.ndim for column in columns.values())
-        changed = np.tile(knobs, (length or 0, 1)) if moving else knobs.copy()
+        changed = knobs.copy()
+        if moving:
+            changed = np.empty((length or 0, len(knobs)), dtype=np.float32)
+            changed[:] = knobs
         for index, column in columns.items():
             changed[..., index] = column
         return changed
+
+    @functools.cached_property
+    def _places(self) -> dict[str, int]:
+        """The place of each knob, by name."""
+        return {name: index for index, name in enumerate(self.knobs.names())}
 
     @functools.cached_property
     def _defaults(self) -> npt.NDArray[np.float32]:

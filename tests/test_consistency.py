@@ -10,6 +10,9 @@ import pytest
 import yaml
 
 import neuralfx
+from neuralfx import datasets
+from neuralfx.datasets import catalogue
+from neuralfx.datasets.base import Remote
 from neuralfx.hub.package import load_folder, read_config, replay_check
 from neuralfx.hub.registry import bundled, bundled_folder
 from neuralfx.models import architecture
@@ -39,6 +42,25 @@ def test_every_bundled_model_proves_itself_and_has_recipe_and_card(name: str) ->
     assert (ROOT / "configs/recipes" / f"{name}.yaml").is_file()
     card = (ROOT / "model_cards" / f"{name}.md").read_text(encoding="utf-8")
     assert card == (folder / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", catalogue.names())
+def test_every_data_set_states_its_facts_and_has_a_configuration(name: str) -> None:
+    facts = catalogue.find(name)
+    assert facts.name == name
+    for fact in (facts.title, facts.licence, facts.citation):
+        assert fact
+    assert facts.homepage.startswith("https://")
+    assert facts.devices and facts.files and facts.notes
+    for file in facts.files:
+        assert (file.url if isinstance(file, Remote) else file.page).startswith("https://")
+        algorithm, _, digest = file.checksum.partition(":")
+        assert not file.checksum or len(bytes.fromhex(digest)) == {"md5": 16, "sha256": 32}[algorithm]
+        assert {*file.devices} <= {*facts.devices}
+    config = yaml.safe_load((ROOT / "configs/data" / f"{name}.yaml").read_text(encoding="utf-8"))
+    module = getattr(datasets, config["data"]["class_path"])
+    assert module.dataset == name
+    assert f"`{name}`" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_first_models_are_bundled() -> None:

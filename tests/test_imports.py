@@ -14,7 +14,7 @@ LAYERS = [
     {"nn", "losses", "metrics"},
     {"streaming"},
     {"models", "datasets"},
-    {"hub", "export", "recording", "reports"},
+    {"hub", "export", "recording", "reports", "evaluation", "study"},
     {"commands"},
     {"cli", "__main__"},
 ]

@@ -12,7 +12,7 @@ name, or holds the fields of a single device::
 beside either holds the ranges of ``validation`` and ``test``, in seconds.
 
 A take may also state ``offset_samples``, by which its output is known to be late, and ``channel``, the one to take of
-files with several.
+files with several; in ``recordings.json`` also ``unused_s``, ranges in seconds of the input that neither train nor test.
 """
 
 from __future__ import annotations
@@ -184,6 +184,7 @@ def _assemble(
                 split=_split(row.get("split"), path),
                 channel=_whole(row, "channel", path),
                 offset_samples=_whole(row, "offset_samples", path),
+                unused_s=_ranges(row.get("unused_s"), f"{path}: take {row.get('file')!r}: unused_s"),
             )
         )
     header = info(takes[0].wet)
@@ -372,15 +373,9 @@ def _read_splits(path: Path) -> dict[str, Ranges]:
     if not path.is_file():
         return {}
     data = _parse_json(path)
-    try:
-        splits = {
-            name: tuple((float(start), float(stop)) for start, stop in data[name]) for name in ("validation", "test")
-        }
-    except (KeyError, TypeError, ValueError) as error:
-        raise FormatError(
-            f"{path}: expected lists [[start, stop], ...] in seconds as 'validation' and 'test'."
-        ) from error
-    return splits
+    if not isinstance(data, Mapping) or not {"validation", "test"} <= {*data}:
+        raise FormatError(f"{path}: expected lists of ranges in seconds as 'validation' and 'test'.")
+    return {name: _ranges(data[name], f"{path}: {name}") for name in ("validation", "test")}
 
 
 def _parse_json(path: Path) -> Any:
@@ -419,6 +414,16 @@ def _whole(row: Mapping[str, Any], name: str, manifest: Path) -> int | None:
     if isinstance(value, bool) or number is None or not number.is_integer() or (name == "channel" and number < 0):
         raise FormatError(f"{manifest}: take {row.get('file')!r}: expected a whole number as {name}, got {value!r}.")
     return int(number)
+
+
+def _ranges(value: object, what: str) -> Ranges:
+    """Ranges in seconds."""
+    if value is None:
+        return ()
+    try:
+        return tuple((float(start), float(stop)) for start, stop in value)  # type: ignore[attr-defined]
+    except (TypeError, ValueError) as error:
+        raise FormatError(f"{what}: expected [[start, stop], ...] in seconds, got {value!r}.") from error
 
 
 def _slug(name: str) -> str:

@@ -33,8 +33,8 @@ from neuralfx.datasets.alignment import (
     phase_transform,
 )
 
-LEAST_CONFIDENCE = 0.25  # fit keeps takes below it as they are
-MAX_OFFSET = 8192  # fit corrects offsets up to this
+LEAST_CONFIDENCE = 0.25  # training keeps takes below it as they are; those with a clear onset reach 0.6 and more
+MAX_OFFSET = 8192  # training corrects offsets up to this
 FAR_LEAD = 2 * LEAD  # many lags have many chances
 EARLY_SAMPLES = 8  # methods agree that differ by so little
 DELAY_SAMPLES = {"onset": 8, "phase transform": 64, "cross-correlation": 512}  # later lags that agree too

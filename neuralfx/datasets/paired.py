@@ -17,6 +17,7 @@ from neuralfx.audio import AudioInfo, info
 from neuralfx.datasets.alignment import Alignment, estimate_alignment
 from neuralfx.datasets.lanes import AlignedTake, EvaluationLanes, LaneLoader, Span, TrainingLanes, inverse_rms
 from neuralfx.datasets.manifest import KnobValue, Recording, Take
+from neuralfx.datasets.offsets import LEAST_CONFIDENCE, MAX_OFFSET
 from neuralfx.datasets.recognise import read_folder
 from neuralfx.effect import Effect
 from neuralfx.errors import FormatError
@@ -26,11 +27,8 @@ _log = logging.getLogger(__name__)
 
 VALIDATION = ((0.7, 0.8),)
 TEST = ((0.8, 1.0),)
-# Takes with a clear onset reach 0.6 and more, a self-oscillating filter that no offset explains 0.1.
-LEAST_CONFIDENCE = 0.25
 # "auto" takes smaller offsets for the response of the device itself.
 AUTO_SAMPLES = 32
-MAX_OFFSET = 8192
 ALIGNMENT_S = 20
 CUT_WINDOW_S = 0.02  # a place is as loud as the input is in this time around it
 

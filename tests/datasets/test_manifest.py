@@ -70,13 +70,17 @@ def test_takes_may_have_their_own_input_and_split(tmp_path: Path) -> None:
     assert (take.dry.name, take.split) == ("take1.wav", "validation")
 
 
-def test_takes_may_state_their_offset_and_channel(tmp_path: Path) -> None:
+def test_takes_may_state_offset_channel_and_what_is_unused(tmp_path: Path) -> None:
     write_recordings(tmp_path)
-    takes = [{"file": "take0.wav", "offset_samples": -12, "channel": 1, "knobs": {"gain": 0}}]
+    takes = [{"file": "take0.wav", "offset_samples": -12, "channel": 1, "unused_s": [[0, 1]], "knobs": {"gain": 0}}]
     edit(tmp_path, takes=takes)
     recording = read_recording(tmp_path)
     assert (recording.takes[0].offset_samples, recording.takes[0].channel) == (-12, 1)
+    assert recording.takes[0].unused_s == ((0.0, 1.0),)
     assert recording.effect.channels == 1
+    edit(tmp_path, takes=[{**takes[0], "unused_s": 3}])
+    with pytest.raises(FormatError, match="unused_s: expected"):
+        read_recording(tmp_path)
     for field, value in (("offset_samples", 0.5), ("channel", -1), ("channel", "left")):
         edit(tmp_path, takes=[{**takes[0], field: value}])
         with pytest.raises(FormatError, match=f"expected a whole number as {field}"):
