@@ -41,10 +41,11 @@ def test_the_training_commands_work_as_printed(
     monkeypatch.chdir(tmp_path)
     shutil.copytree(recordings, "recordings")
     shutil.copy(ROOT / "neuralfx/examples/riff.flac", "guitar.wav")
-    (block,) = (code for _, code in CODE if "--config lstm" in code)
-    fit, package, process = (line.split(" ", 1)[1] for line in block.strip().splitlines())
+    (block,) = (code for _, code in CODE if "--run runs/my-amp" in code)
+    check, fit, package, process = (line.split(" ", 1)[1] for line in block.strip().splitlines())
     quick = "--trainer.max_epochs 1 --trainer.limit_train_batches 2 --trainer.accelerator cpu --data.lanes 2"
     generated = f"{fit} {quick} --trainer.enable_progress_bar false".replace("my-amp --run", "saturator --run")
+    assert main(shlex.split(check)) == 0
     assert main(shlex.split(generated)) == 0
     assert main(shlex.split(package)) == 0
     assert main(shlex.split(process.replace("gain=6", "drive=0.6"))) == 0
