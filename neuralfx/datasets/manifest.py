@@ -12,7 +12,7 @@ name, or holds the fields of a single device::
 beside either holds the ranges of ``validation`` and ``test``, in seconds.
 
 A take may also state ``offset_samples``, by which its output is known to be late, and ``channel``, the one to take of
-files with several; in ``recordings.json`` also ``unused_s``, ranges in seconds of the input that neither train nor test.
+files with several; in ``recordings.json`` also ``unused_s``, ranges in seconds of the input that nothing is done with.
 """
 
 from __future__ import annotations

@@ -1,5 +1,158 @@
-"""Measures of how far an estimate is from its target: functions and torchmetrics classes."""
+"""Measures of how far an estimate is from its target: functions and torchmetrics classes.
 
-from neuralfx.metrics.esr import ErrorToSignalRatio, error_to_signal_ratio
+``METRICS`` holds the classes that measure takes from their pieces, by the names that commands and tables use. Where a
+paper and its code disagree, the paper's definition has the plain name and the code's ends in ``_published``.
+"""
 
-__all__ = ["ErrorToSignalRatio", "error_to_signal_ratio"]
+from neuralfx.metrics.base import TakeMetric
+from neuralfx.metrics.error import MeanAbsoluteError, MeanSquaredError, mean_absolute_error, mean_squared_error
+from neuralfx.metrics.esr import (
+    ErrorToSignalRatio,
+    TakeErrorToSignalRatio,
+    TakeErrorToSignalRatioPublished,
+    error_to_signal_ratio,
+    error_to_signal_ratio_published,
+)
+from neuralfx.metrics.esr_preemphasis import (
+    DCToSignalRatio,
+    TakeErrorToSignalRatioDC,
+    TakeErrorToSignalRatioPreemphasis,
+    dc_to_signal_ratio,
+    error_to_signal_ratio_dc,
+    error_to_signal_ratio_preemphasis,
+)
+from neuralfx.metrics.levels import (
+    CrestFactorDifference,
+    CrestFactorDifferencePublished,
+    RMSDifference,
+    RMSDifferencePublished,
+    crest_factor_difference,
+    crest_factor_difference_published,
+    rms_difference,
+    rms_difference_published,
+)
+from neuralfx.metrics.loudness import LoudnessDifference, loudness_difference
+from neuralfx.metrics.mfcc import (
+    MFCCError,
+    PublishedMFCCError,
+    RelativeMFCCError,
+    mfcc_error,
+    mfcc_error_published,
+    mfcc_error_relative,
+)
+from neuralfx.metrics.mrstft import (
+    AuralossMultiResolutionSTFT,
+    MultiResolutionSTFT,
+    PublishedMultiResolutionSTFT,
+    RelativeMultiResolutionSTFT,
+    multi_resolution_stft,
+    multi_resolution_stft_auraloss,
+    multi_resolution_stft_published,
+    multi_resolution_stft_relative,
+)
+from neuralfx.metrics.rms_envelope import (
+    AbsoluteAmplitudeError,
+    RMSEnvelopeError,
+    RMSEnvelopeErrorDB,
+    absolute_amplitude_error,
+    rms_envelope,
+    rms_envelope_error,
+    rms_envelope_error_db,
+)
+from neuralfx.metrics.spectral_flux import (
+    PublishedSpectralFluxError,
+    RelativeSpectralFluxError,
+    SpectralFluxError,
+    spectral_flux_error,
+    spectral_flux_error_published,
+    spectral_flux_error_relative,
+)
+from neuralfx.metrics.transient import TransientError, transient_error
+
+METRICS: dict[str, type[TakeMetric]] = {
+    "mse": MeanSquaredError,
+    "mae": MeanAbsoluteError,
+    "esr": TakeErrorToSignalRatio,
+    "esr_published": TakeErrorToSignalRatioPublished,
+    "esr_preemphasis": TakeErrorToSignalRatioPreemphasis,
+    "esr_dc": TakeErrorToSignalRatioDC,
+    "dc": DCToSignalRatio,
+    "rms_envelope": RMSEnvelopeError,
+    "rms_envelope_db": RMSEnvelopeErrorDB,
+    "rms_envelope_published": AbsoluteAmplitudeError,
+    "spectral_flux": SpectralFluxError,
+    "spectral_flux_relative": RelativeSpectralFluxError,
+    "spectral_flux_published": PublishedSpectralFluxError,
+    "mrstft": MultiResolutionSTFT,
+    "mrstft_relative": RelativeMultiResolutionSTFT,
+    "mrstft_published": PublishedMultiResolutionSTFT,
+    "mrstft_auraloss": AuralossMultiResolutionSTFT,
+    "mfcc": MFCCError,
+    "mfcc_relative": RelativeMFCCError,
+    "mfcc_published": PublishedMFCCError,
+    "lufs": LoudnessDifference,
+    "crest_factor": CrestFactorDifference,
+    "crest_factor_published": CrestFactorDifferencePublished,
+    "rms": RMSDifference,
+    "rms_published": RMSDifferencePublished,
+    "transient": TransientError,
+}
+
+__all__ = [
+    "METRICS",
+    "AbsoluteAmplitudeError",
+    "AuralossMultiResolutionSTFT",
+    "CrestFactorDifference",
+    "CrestFactorDifferencePublished",
+    "DCToSignalRatio",
+    "ErrorToSignalRatio",
+    "LoudnessDifference",
+    "MFCCError",
+    "MeanAbsoluteError",
+    "MeanSquaredError",
+    "MultiResolutionSTFT",
+    "PublishedMFCCError",
+    "PublishedMultiResolutionSTFT",
+    "PublishedSpectralFluxError",
+    "RMSDifference",
+    "RMSDifferencePublished",
+    "RMSEnvelopeError",
+    "RMSEnvelopeErrorDB",
+    "RelativeMFCCError",
+    "RelativeMultiResolutionSTFT",
+    "RelativeSpectralFluxError",
+    "SpectralFluxError",
+    "TakeErrorToSignalRatio",
+    "TakeErrorToSignalRatioDC",
+    "TakeErrorToSignalRatioPreemphasis",
+    "TakeErrorToSignalRatioPublished",
+    "TakeMetric",
+    "TransientError",
+    "absolute_amplitude_error",
+    "crest_factor_difference",
+    "crest_factor_difference_published",
+    "dc_to_signal_ratio",
+    "error_to_signal_ratio",
+    "error_to_signal_ratio_dc",
+    "error_to_signal_ratio_preemphasis",
+    "error_to_signal_ratio_published",
+    "loudness_difference",
+    "mean_absolute_error",
+    "mean_squared_error",
+    "mfcc_error",
+    "mfcc_error_published",
+    "mfcc_error_relative",
+    "multi_resolution_stft",
+    "multi_resolution_stft_auraloss",
+    "multi_resolution_stft_published",
+    "multi_resolution_stft_relative",
+    "rms_difference",
+    "rms_difference_published",
+    "rms_envelope",
+    "rms_envelope_error",
+    "rms_envelope_error_db",
+    "spectral_flux_error",
+    "spectral_flux_error_published",
+    "spectral_flux_error_relative",
+    "transient_error",
+]

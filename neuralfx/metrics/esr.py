@@ -8,9 +8,13 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from neuralfx.errors import ShapeError
+from neuralfx.metrics.base import TakeMetric, check_shapes
+
+EPSILON = 1e-8  # keeps silent targets finite, in squared amplitude
+PUBLISHED_FLOOR = 1e-5  # in squared amplitude, for each sample
 
 
-def error_to_signal_ratio(estimate: Tensor, target: Tensor, eps: float = 1e-8) -> Tensor:
+def error_to_signal_ratio(estimate: Tensor, target: Tensor, eps: float = EPSILON) -> Tensor:
     r"""Energy of the error relative to the energy of the target, without pre-emphasis.
 
     .. math:: \mathrm{ESR} = \frac{\sum_t (y_t - \hat y_t)^2}{\sum_t y_t^2 + \epsilon}
@@ -95,3 +99,70 @@ class ErrorToSignalRatio(Metric):
             if energy > 0:
                 ratios[int(take)] = error / energy
         return ratios
+
+
+def error_to_signal_ratio_published(estimate: Tensor, target: Tensor) -> Tensor:
+    r"""Error-to-signal ratio with the floor of paper 1's published code, which quiet targets notice.
+
+    .. math:: \frac{\sum_t (y_t - \hat y_t)^2}{\sum_t (y_t^2 + 10^{-5})}
+
+    Args:
+        estimate: Model output, shape (..., time).
+        target: Recorded output of the device, same shape.
+
+    Returns:
+        One value per signal, shape (...), float64; 0 is perfect.
+
+    Raises:
+        ShapeError: If the shapes differ or hold no sample.
+
+    Example:
+        >>> target = torch.full((100,), 1e-5**0.5)
+        >>> error_to_signal_ratio_published(torch.zeros(100), target)
+        tensor(0.5000, dtype=torch.float64)
+
+    Reference:
+        Code published with Simionato and Fasciani, arXiv:2405.04124.
+    """
+    check_shapes("error_to_signal_ratio_published", estimate, target)
+    return error_to_signal_ratio(estimate.double(), target.double(), PUBLISHED_FLOOR * target.shape[-1])
+
+
+class TakeErrorToSignalRatio(TakeMetric):
+    """:func:`error_to_signal_ratio` of a take from its pieces.
+
+    Example:
+        >>> metric = TakeErrorToSignalRatio()
+        >>> metric.update(torch.tensor([[1.0, 2.0]]), torch.tensor([[1.0, 1.0]]))
+        >>> metric.compute()
+        tensor(0.5000, dtype=torch.float64)
+    """
+
+    def _start(self, channels: int) -> tuple[Tensor, Tensor, int]:
+        zeros = torch.zeros(channels, dtype=torch.float64, device=self.device)
+        return zeros, zeros, 0
+
+    def _add(self, state: tuple[Tensor, Tensor, int], pair: Tensor) -> tuple[Tensor, Tensor, int]:
+        estimate, target = pair
+        error, energy, samples = state
+        error = error + (target - estimate).square().sum(-1)
+        return error, energy + target.square().sum(-1), samples + pair.shape[-1]
+
+    def _finish(self, state: tuple[Tensor, Tensor, int]) -> Tensor:
+        error, energy, _ = state
+        return error / (energy + EPSILON)
+
+
+class TakeErrorToSignalRatioPublished(TakeErrorToSignalRatio):
+    """:func:`error_to_signal_ratio_published` of a take from its pieces.
+
+    Example:
+        >>> metric = TakeErrorToSignalRatioPublished()
+        >>> metric.update(torch.zeros(1, 100), torch.full((1, 100), 1e-5**0.5))
+        >>> metric.compute()
+        tensor(0.5000, dtype=torch.float64)
+    """
+
+    def _finish(self, state: tuple[Tensor, Tensor, int]) -> Tensor:
+        error, energy, samples = state
+        return error / (energy + PUBLISHED_FLOOR * samples)
