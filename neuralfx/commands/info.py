@@ -1,4 +1,4 @@
-"""``neuralfx info``: what is known about one model. Needs neither torch nor the network."""
+"""``neuralfx info``: what is known about one model. Needs no torch; the network only for a model on the Hub."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from neuralfx.commands import ArgumentParser
 from neuralfx.hub.load import find
-from neuralfx.hub.package import read_card, read_config
+from neuralfx.hub.package import CARD, CONFIG, WEIGHTS, read_card, read_config
+from neuralfx.text import readable_size
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -19,13 +20,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         ModelNotFoundError: If there is no such model.
         FormatError: If the model is damaged or not of a format that this version reads.
-        HubError: If it is given as owner/name and not in the local cache.
+        HubError: If it is given as owner/name, is not in the local cache, and the Hub does not tell.
     """
     parser = ArgumentParser(prog="neuralfx info", description="Show a model's card, knobs, metrics and origin.")
-    parser.add_argument("model", help="name, model folder, or owner/name of a model that was loaded before")
+    parser.add_argument("model", help="name, model folder, or owner/name on the Hugging Face Hub")
+    parser.add_argument("--revision", help="branch, tag or commit of owner/name; default: the main branch")
     parser.add_argument("--json", action="store_true", help="print config.json instead")
     arguments = parser.parse_args(argv)
-    found = find(arguments.model, offline=True)
+    found = find(arguments.model, revision=arguments.revision, files=(CONFIG, CARD))
     config = read_config(found.folder, found.root)
     if arguments.json:
         print(json.dumps(config.to_dict(), indent=2))
@@ -33,6 +35,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     card = read_card(found.folder, found.root)
     print(f"{config.name}: {config.effect.device or config.effect.slug}, {config.architecture}")
     print(f"folder      {found.folder}")
+    if found.commit:
+        print(f"commit      {found.commit}")
+    weights = found.folder / WEIGHTS
+    print(f"weights     {readable_size(weights.stat().st_size) if weights.is_file() else 'not downloaded yet'}")
     print(f"licence     {config.licence}")
     print(f"parameters  {config.parameters}")
     print(f"written by  neuralfx {config.neuralfx_version}")

@@ -5,13 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from importlib import resources
+from typing import TYPE_CHECKING
 
 from neuralfx.commands import ArgumentParser
+from neuralfx.commands.info import printable
 from neuralfx.errors import FormatError
+from neuralfx.hub.card import COMMON_TAGS
 from neuralfx.hub.package import WEIGHTS, read_config
-from neuralfx.hub.registry import bundled, bundled_folder, list_models
+from neuralfx.hub.registry import bundled_folder, list_models, matches
+from neuralfx.hub.remote import find_models
 from neuralfx.models.catalogue import ARCHITECTURES
 from neuralfx.text import align
+
+if TYPE_CHECKING:
+    from huggingface_hub import ModelInfo
 
 COST_HEAD = ("architecture", "tail", "parameters", "multiply-adds", "FLOPs", "window", "latency")
 
@@ -39,12 +46,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.architectures:
         rows: list[tuple[str, ...]] = [COST_HEAD, *_cost_rows()]
     else:
-        names = list_models(arguments.pattern, hub=arguments.hub)
-        if not names:
-            print(f"No model is named like {arguments.pattern!r}; 'neuralfx list' shows all.")
-            return 0
         head = ("name", "effect", "architecture", "knobs", "ESR", "parameters", "size")
-        rows = [head, *(_row(name) for name in names)]
+        rows = [head, *(_row(name) for name in list_models(arguments.pattern))]
+        if arguments.hub:
+            rows += [_hub_row(model) for model in find_models() if matches(model.id, arguments.pattern)]
+        if len(rows) == 1:
+            where = "" if arguments.hub else "; --hub asks the Hugging Face Hub, too"
+            print(f"No model is named like {arguments.pattern!r}; 'neuralfx list' shows all{where}.")
+            return 0
     print(align(rows))
     return 0
 
@@ -65,10 +74,8 @@ def _cost_rows() -> list[tuple[str, ...]]:
 
 
 def _row(name: str) -> tuple[str, ...]:
-    if name not in bundled():
-        return (name, "(on the Hub)", "", "", "", "", "")
-    folder = bundled_folder(name)
     try:
+        folder = bundled_folder(name)
         config = read_config(folder)
         size = (folder / WEIGHTS).stat().st_size
     except (FormatError, OSError):
@@ -76,3 +83,16 @@ def _row(name: str) -> tuple[str, ...]:
     esr = f"{config.metrics['esr']:.4g}" if "esr" in config.metrics else "-"
     knobs = ", ".join(config.effect.knobs.names()) or "-"
     return (name, config.effect.slug, config.architecture, knobs, esr, str(config.parameters), f"{size / 1000:.1f} kB")
+
+
+def _hub_row(model: ModelInfo) -> tuple[str, ...]:
+    """What the front matter of a card tells; the owner wrote it, so it may be anything."""
+    card = model.card_data
+    tags = [tag for tag in getattr(card, "tags", None) or [] if isinstance(tag, str)]
+    architecture = next((tag for tag in tags if tag in ARCHITECTURES), "-")
+    effect = next((tag for tag in tags if tag not in (*COMMON_TAGS, architecture)), "-")
+    errors = [
+        result.metric_value for result in getattr(card, "eval_results", None) or [] if result.metric_type == "esr"
+    ]
+    esr = f"{errors[0]:.4g}" if errors and isinstance(errors[0], (int, float)) else "-"
+    return (printable(model.id), printable(effect)[:40], architecture, "-", esr, "-", "-")

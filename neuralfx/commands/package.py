@@ -75,7 +75,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"{arguments.output}: {config.architecture}, {config.parameters} parameters, "
         f"check replayed to within {difference:.1g}."
     )
-    print(f"Try it: neuralfx process in.wav -m {Path(arguments.output).as_posix()} -o out.wav")
+    folder = Path(arguments.output)
+    shown = folder.as_posix() if folder.is_absolute() else f"./{folder.as_posix()}"  # a/b might be on the Hub
+    print(f"Try it: neuralfx process in.wav -m {shown} -o out.wav")
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -17,10 +18,21 @@ HUB_LICENCES = (
     "cc0-1.0", "cc-by-3.0", "cc-by-4.0", "cc-by-sa-3.0", "cc-by-sa-4.0", "cc-by-nc-3.0", "cc-by-nc-4.0", "cc-by-nd-4.0",
     "cc-by-nc-sa-3.0", "cc-by-nc-sa-4.0", "cc-by-nc-nd-4.0",
 )  # fmt: skip
+COMMON_TAGS = ("neuralfx", "virtual-analog")  # of every model; then come its effect and its architecture
 SHORT_TRAINING_S = 60.0  # below this the card warns that a model has heard little
 
+_BASELINES = {"identity_esr": "for the untouched dry signal", "linear_esr": "for the best linear filter"}
+
+_PICTURES = {
+    "spectrum": "Spectrum of the device and of the model",
+    "transfer": "Transfer curves of the device and of the model: level out over level in",
+}
+_SIGNALS = ("dry", "target", "model")  # how names of audio examples end
 _TRAINING_WORDS = {
     "seconds": "Time of training, in s",
+    "energy_kwh": "Energy of training, in kWh",
+    "co2_g": "Carbon dioxide of training, in g",
+    "hardware": "Trained on",
     "seed": "Seed",
     "epochs": "Epochs",
 }
@@ -36,14 +48,17 @@ _DATA_WORDS = {
 }
 
 
-def render_card(config: Mapping[str, Any]) -> str:
+def render_card(config: Mapping[str, Any], files: Iterable[str] = ()) -> str:
     """Write the card of a model.
 
     Args:
         config: The content of ``config.json``; see :class:`neuralfx.hub.package.ModelConfig`. In ``training``, ``data``
             may be what a data module's ``summary`` returns, with ``train_s`` (seconds of training audio), ``knobs``
             (the recorded values, a list by knob) and ``takes``, and besides ``name``, ``url``, ``licence`` and
-            ``citation``; other plain values are listed by their key.
+            ``citation``; other plain values are listed by their key. ``seconds``, ``energy_kwh``, ``co2_g`` and
+            ``hardware`` say what training took.
+        files: Paths of audio examples (``audio/<take>-dry.wav``, ``-target`` for the device, ``-model``) and pictures
+            (``pictures/spectrum.png``, ``pictures/transfer.png``, others by their name) in the model folder.
 
     Returns:
         Markdown with YAML front matter.
@@ -54,6 +69,7 @@ def render_card(config: Mapping[str, Any]) -> str:
     effect = Effect.from_dict(config["effect"])
     device = effect.device or effect.slug
     data = _mapping(config["training"].get("data"))
+    paths = sorted(files)
     sections = [
         _front_matter(config, effect, data),
         f"# {device}, modelled with {config['architecture']}",
@@ -67,14 +83,16 @@ def render_card(config: Mapping[str, Any]) -> str:
         _knob_table(effect, data),
         "## How good it is",
         _quality(config["metrics"]),
+        *_listen([path for path in paths if path.startswith("audio/")]),
+        *_look([path for path in paths if path.startswith("pictures/")]),
         "## Limits",
         _limits(effect, data),
         "## Where it comes from",
         _origin(config, data),
         "## Licence and names",
-        f"The weights are under: **{config['licence']}**. {device} and other product names may be trademarks of their "
-        "makers. They are named here only to say what was measured; the makers have no part in this model and do not "
-        "endorse it.",
+        f"The weights are under: **{config['licence']}**. {_data_licence(data)}{device} and other product names may be "
+        "trademarks of their makers. They are named here only to say what was measured; the makers have no part in "
+        "this model and do not endorse it.",
     ]
     return "\n\n".join(sections) + "\n"
 
@@ -87,22 +105,43 @@ def _front_matter(config: Mapping[str, Any], effect: Effect, data: Mapping[str, 
         fields["license_name"] = re.sub(r"[^a-z0-9.-]+", "-", licence).strip("-") or "unspecified"
     fields["library_name"] = "neuralfx"
     fields["pipeline_tag"] = "audio-to-audio"
-    fields["tags"] = ["neuralfx", "virtual-analog", effect.slug, config["architecture"]]
-    if "esr" in config["metrics"]:
+    fields["tags"] = [*COMMON_TAGS, effect.slug, config["architecture"]]
+    if data.get("name"):
+        fields["datasets"] = [_slug(str(data["name"]))]
+    carbon = config["training"].get("co2_g")
+    if isinstance(carbon, (int, float)):
+        emissions = {"emissions": carbon, "training_type": "from scratch"}
+        hardware = config["training"].get("hardware")
+        fields["co2_eq_emissions"] = {**emissions, "hardware_used": str(hardware)} if hardware else emissions
+    metrics = _measures(config["metrics"])
+    if metrics:
         dataset = str(data.get("name", effect.slug))
-        esr = {"type": "esr", "name": "Error-to-signal ratio, test takes", "value": config["metrics"]["esr"]}
         result = {
             "task": {"type": "audio-to-audio", "name": "Audio effect modelling"},
-            "dataset": {"type": re.sub(r"[^a-z0-9-]+", "-", dataset.lower()), "name": dataset},
-            "metrics": [esr],
+            "dataset": {"type": _slug(dataset), "name": dataset},
+            "metrics": metrics,
         }
         fields["model-index"] = [{"name": config["name"], "results": [result]}]
     return f"---\n{yaml.safe_dump(fields, sort_keys=False, allow_unicode=True)}---"
 
 
+def _measures(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The means over the test takes, those of the baselines left out, as ``model-index`` lists them."""
+    names = {"esr": "Error-to-signal ratio, test takes"}
+    return [
+        {"type": key, "name": names.get(key, f"{key}, test takes"), "value": value}
+        for key, value in metrics.items()
+        if key not in _BASELINES and isinstance(value, (int, float))
+    ]
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-.") or "recordings"
+
+
 def _usage(name: str, effect: Effect) -> str:
     values = {knob.name: knob.default for knob in effect.knobs}
-    python = f", {values}" if values else ""
+    python = f", {json.dumps(values, ensure_ascii=False)}" if values else ""
     shell = "".join(
         f" -k {key}={value:g}" if isinstance(value, float) else f" -k {key}={value}" for key, value in values.items()
     )
@@ -150,11 +189,10 @@ def _quality(metrics: Mapping[str, Any]) -> str:
             f"**{metrics['esr']:.4g}**: the energy of the error is {100 * metrics['esr']:.3g} % of that of the "
             "device's output. 0 is perfect."
         )
-    baselines = {"identity_esr": "for the untouched dry signal", "linear_esr": "for the best linear filter"}
-    compared = [f"{metrics[key]:.4g} {what}" for key, what in baselines.items() if key in metrics]
+    compared = [f"{metrics[key]:.4g} {what}" for key, what in _BASELINES.items() if key in metrics]
     if compared:
         parts.append(f"For comparison, the same measure is {join_words(compared)}.")
-    known = ("esr", "takes", *baselines)
+    known = ("esr", "takes", *_BASELINES)
     others = [f"{name} {value:.4g}" for name, value in metrics.items() if name not in known]
     if others:
         parts.append(f"Other means: {', '.join(others)}.")
@@ -173,6 +211,39 @@ def _take_row(take: Mapping[str, Any]) -> list[str]:
     knobs = ", ".join(f"{name} {_plain(value)}" for name, value in take.get("knobs", {}).items())
     errors = [f"{take[key]:.4g}" if key in take else "" for key in ("esr", "identity_esr", "linear_esr")]
     return [take["name"], knobs, *errors]
+
+
+def _listen(paths: Sequence[str]) -> list[str]:
+    """A section with the audio examples, one line for each take."""
+    if not paths:
+        return []
+    takes: dict[str, list[tuple[str, str]]] = {}
+    for path in paths:
+        take, _, signal = path.rpartition("/")[2].rpartition(".")[0].rpartition("-")
+        if not take or signal not in _SIGNALS:
+            take, signal = path.rpartition("/")[2].rpartition(".")[0], "listen"
+        takes.setdefault(take, []).append((signal, path))
+    order = {signal: index for index, signal in enumerate(_SIGNALS)}
+    lines = []
+    for take, found in takes.items():
+        links = [f"[{signal}]({path})" for signal, path in sorted(found, key=lambda each: order.get(each[0], 0))]
+        lines.append(f"- {take}: {', '.join(links)}")
+    what = '"dry" goes in, "target" is what the device made of it, "model" what this model makes of it.'
+    return ["## Listen", what, "\n".join(lines)]
+
+
+def _look(paths: Sequence[str]) -> list[str]:
+    """A section with the pictures."""
+    if not paths:
+        return []
+    names = [path.rpartition("/")[2].rpartition(".")[0] for path in paths]
+    shown = [_PICTURES.get(name, name.replace("-", " ").capitalize()) for name in names]
+    return ["## Look", *(f"![{caption}]({path})\n\n*{caption}.*" for caption, path in zip(shown, paths))]
+
+
+def _data_licence(data: Mapping[str, Any]) -> str:
+    licence = data.get("licence")
+    return f"The recordings they were trained on are under: **{_plain(licence)}**. " if licence else ""
 
 
 def _limits(effect: Effect, data: Mapping[str, Any]) -> str:

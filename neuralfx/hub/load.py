@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import neuralfx
-from neuralfx.errors import ConfigError, FormatError, HubError, ModelNotFoundError
-from neuralfx.hub.package import CARD, CONFIG, FILES, WEIGHTS, load_folder
-from neuralfx.hub.registry import bundled, bundled_folder
+from neuralfx.errors import ConfigError, FormatError, ModelNotFoundError
+from neuralfx.hub.package import CONFIG, FILES, WEIGHTS, load_folder
+from neuralfx.hub.registry import bundled, bundled_folder, normalise_name
+from neuralfx.hub.remote import is_repository, parse_repository
+from neuralfx.hub.snapshot import find_snapshot
 
 if TYPE_CHECKING:
     from neuralfx.models.base import EffectModule
 
-PROBE_TIMEOUT_S = 10.0  # one try, so that a missing network is noticed at once
-
-_PATH = re.compile(r"[./\\~]|[A-Za-z]:|.*\.safetensors$")
-_REPOSITORY = re.compile(r"([\w.-]+/[\w.-]+)(?:@(.+))?")
+_PATH = re.compile(r"[./\\~]|[A-Za-z]:|.*\.safetensors$|.*[/\\]$")
 
 
 class Found(NamedTuple):
@@ -28,10 +27,12 @@ class Found(NamedTuple):
         folder: The model folder.
         root: Folder that links of its files may lead into: the Hub's cache keeps files apart from their names. None
             means the model folder itself.
+        commit: Commit of its repository on the Hub; None for a folder or a model that comes with neuralfx.
     """
 
     folder: Path
     root: Path | None = None
+    commit: str | None = None
 
 
 def load(
@@ -49,7 +50,10 @@ def load(
     Args:
         name: A model folder or its ``.safetensors`` file (``./my-amp``), a model that comes with neuralfx
             (``la2a-s4d``), or a repository on the Hugging Face Hub (``owner/name`` or ``owner/name@revision``). They
-            are tried in this order; a repository is first looked up in the local cache.
+            are tried in this order. A repository is first looked up in the local cache: a full commit (40 digits)
+            that lies there is taken without any request. For a branch or a tag one quick request asks whether it has
+            moved, and if so fetches the new commit; if the Hub does not answer, the cached one is taken, and the log
+            says so.
         revision: Branch, tag or commit of the repository; None means its main branch.
         device: Where the model goes, such as ``"cpu"`` or ``"cuda"``.
         token: Access token of the Hub; None takes the one of ``hf auth login``, if any.
@@ -64,7 +68,7 @@ def load(
         ModelNotFoundError: If there is no such model, revision or folder.
         HubError: If the Hub cannot be reached or wants to know who asks.
         FormatError: If the model is damaged or not of a format that this version reads.
-        ConfigError: If there is no such device.
+        ConfigError: If there is no such device, or the name is one of a folder here as well as of a repository.
     """
     check_device(device)
     found = find(name, revision=revision, token=token, cache_dir=cache_dir, offline=offline, endpoint=endpoint)
@@ -93,6 +97,7 @@ def find(
     cache_dir: str | os.PathLike[str] | None = None,
     offline: bool | None = None,
     endpoint: str | None = None,
+    files: Sequence[str] = FILES,
 ) -> Found:
     """Find the folder of a model, downloading it if need be, without torch.
 
@@ -103,100 +108,58 @@ def find(
         cache_dir: As in :func:`load`.
         offline: As in :func:`load`.
         endpoint: As in :func:`load`.
+        files: Names of the files to download from a repository, some of ``FILES``.
 
     Raises:
         ModelNotFoundError: If there is no such model, revision or folder.
         HubError: If the Hub cannot be reached or wants to know who asks.
+        FormatError: If files of the model are damaged, or too large for a model.
+        ConfigError: If the name is one of a folder here as well as of a repository.
     """
-    repository = None if _is_path(name) else _REPOSITORY.fullmatch(str(name))
-    if repository:
-        if revision and repository[2]:
-            raise ModelNotFoundError(
-                f"{name}: two revisions are given, {repository[2]!r} and {revision!r}; leave one out."
+    if isinstance(name, str) and not _PATH.match(name):
+        if is_repository(name):
+            repository = parse_repository(name, revision, endpoint)
+            if repository.revision is None and (Path(name) / CONFIG).is_file():
+                raise ConfigError(
+                    f"{name!r} is a folder here and may be a repository on the Hub: write './{name}' for the folder, "
+                    f"'{name}@main' for the repository."
+                )
+            if offline is None:
+                from huggingface_hub import constants
+
+                offline = bool(constants.HF_HUB_OFFLINE)
+            found = find_snapshot(
+                repository, token=token, cache_dir=cache_dir, offline=offline, endpoint=endpoint, files=files
             )
-        revision = revision or repository[2]
-        return _find_on_hub(repository[1], revision, token, cache_dir, offline, endpoint)
-    if revision:
+            return Found(*found)
+        if not re.search(r"[/\\]", name):
+            _refuse_revision(name, revision)
+            return Found(_find_bundled(name))
+    _refuse_revision(name, revision)
+    return Found(_find_folder(Path(name).expanduser()))
+
+
+def _refuse_revision(name: object, revision: str | None) -> None:
+    if revision is not None:
         raise ModelNotFoundError(
             f"{name} has no revision {revision!r}: only models given as owner/name have; leave it out."
         )
-    if not _is_path(name):
-        return Found(bundled_folder(str(name)))
-    path = Path(name).expanduser()
+
+
+def _find_bundled(name: str) -> Path:
+    if normalise_name(name) not in bundled() and (Path(name) / CONFIG).is_file():
+        raise ModelNotFoundError(f"no model comes with neuralfx as {name!r}; write './{name}' for the folder here.")
+    return bundled_folder(name)
+
+
+def _find_folder(path: Path) -> Path:
     if path.name == WEIGHTS:
         path = path.parent
     elif path.suffix == ".safetensors":
         raise FormatError(f"{path}: expected a file named {WEIGHTS} in a model folder; name the folder instead.")
     if not path.is_dir():
-        raise ModelNotFoundError(f"{path}: there is no such folder; see 'neuralfx list' for models by name.")
-    return Found(path)
-
-
-def _is_path(name: str | os.PathLike[str]) -> bool:
-    if not isinstance(name, str) or _PATH.match(name):
-        return True
-    return bool(re.search(r"[/\\]", name)) and (Path(name) / CONFIG).is_file()
-
-
-def _find_on_hub(
-    repository: str,
-    revision: str | None,
-    token: str | bool | None,
-    cache_dir: str | os.PathLike[str] | None,
-    offline: bool | None,
-    endpoint: str | None,
-) -> Found:
-    from huggingface_hub import HfApi, constants, snapshot_download
-    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
-    from huggingface_hub.utils import httpx  # type: ignore[attr-defined]  # the client's own: httpx or httpx2
-
-    def fetch(local_files_only: bool) -> Found:
-        snapshot = Path(
-            str(
-                snapshot_download(
-                    repository,
-                    revision=revision,
-                    token=token,
-                    cache_dir=None if cache_dir is None else str(cache_dir),
-                    endpoint=endpoint,
-                    allow_patterns=list(FILES),
-                    local_files_only=local_files_only,
-                    library_name="neuralfx",
-                    library_version=neuralfx.__version__,
-                )
-            )
-        )
-        return Found(snapshot, root=snapshot.parents[2])  # <cache>/models--owner--name/snapshots/<commit>
-
-    address = f"{endpoint or constants.ENDPOINT}/{repository}"
-    try:
-        cached = fetch(local_files_only=True)
-        if all((cached.folder / file).is_file() for file in (CONFIG, WEIGHTS, CARD)):
-            return cached
-    except (OSError, ValueError):
-        pass  # not in the cache, or only a part of it
-    if constants.HF_HUB_OFFLINE if offline is None else offline:
-        raise HubError(
-            f"{repository} is not in the local cache, and the network is not to be used. Load it once without offline, "
-            f"or take one that comes with neuralfx: {', '.join(bundled())}."
-        )
-    try:
-        # A download retries for 23 s without a network; this probe tries once.
-        api = HfApi(endpoint=endpoint, token=token, library_name="neuralfx", library_version=neuralfx.__version__)
-        api.model_info(repository, revision=revision, timeout=PROBE_TIMEOUT_S)
-        return fetch(local_files_only=False)
-    except GatedRepoError as error:
-        raise HubError(
-            f"{repository} needs access: open {address}, accept its terms, then run 'hf auth login' or pass token."
-        ) from error
-    except RevisionNotFoundError as error:
         raise ModelNotFoundError(
-            f"{repository} has no revision {revision!r}; see {address}/tree/main for those."
-        ) from error
-    except RepositoryNotFoundError as error:
-        raise ModelNotFoundError(
-            f"no model {repository!r} at {address}, or it is private: check its spelling, or run 'hf auth login' or "
-            "pass a token that may read it. See 'neuralfx list' for the models that come with neuralfx."
-        ) from error
-    except (OSError, ValueError, httpx.HTTPError) as error:
-        raise HubError.unreachable(error) from error
+            f"{path}: there is no such folder; see 'neuralfx list' for models by name, and write owner/name for those "
+            "on the Hub."
+        )
+    return path

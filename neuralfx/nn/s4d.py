@@ -85,7 +85,7 @@ class S4D(nn.Module):
             # Re a = -1/2 and the imaginary part as published, here relative to the real one.
             log_step = -torch.log(torch.logspace(shortest, longest, features) / 2)
             log_decay = torch.full((features, pairs), math.log(0.5))
-            frequency = 2 * published_frequencies(poles, pairs).repeat(features, 1)
+            frequency = 2 * published_frequencies(poles, pairs).to(log_step.device).repeat(features, 1)
         self.log_step = nn.Parameter(log_step)  # log Delta, in log samples
         self.log_decay = nn.Parameter(log_decay.contiguous())  # alpha
         self.frequency = nn.Parameter(frequency)  # omega

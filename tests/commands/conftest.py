@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.hub.conftest import folder, model
+from tests.hub.conftest import carded, folder, hub, model
 
-__all__ = ["folder", "model"]
+__all__ = ["carded", "folder", "hub", "model"]

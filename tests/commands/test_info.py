@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from neuralfx.commands import info
-from neuralfx.errors import HubError, ModelNotFoundError
+from neuralfx.errors import ModelNotFoundError
 from neuralfx.hub.package import read_config
+from tests.hub.conftest import contents
+from tests.hub.server import Hub
 
 
 def test_card_knobs_measures_and_licence_are_shown(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -33,13 +35,31 @@ def test_a_card_cannot_steer_the_terminal(folder: Path, capsys: pytest.CaptureFi
     assert "# Amp [2J done" in capsys.readouterr().out
 
 
-def test_unknown_models_are_refused_without_asking_the_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("huggingface_hub.HfApi.model_info", lambda *_, **__: pytest.fail("asked the network"))
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(HubError, match="not in the local cache"):
-        info.main(["nobody/nothing-of-this-name"])
+def test_unknown_models_are_refused(hub: Hub) -> None:
     with pytest.raises(ModelNotFoundError, match="no model named 'nothing'"):
         info.main(["nothing"])
+    assert hub.requests == []
+    with pytest.raises(ModelNotFoundError, match="no model 'nobody/nothing'"):
+        info.main(["nobody/nothing"])
+
+
+def test_a_model_on_the_hub_is_shown_without_its_weights(
+    hub: Hub, carded: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    repository = hub.add("me/amp", contents(carded))
+    repository.tags["v1"] = commit = repository.commits[0][0]
+    assert info.main(["me/amp", "--revision", "v1"]) == 0
+    shown = capsys.readouterr().out
+    for part in ("my-amp: Test amp", f"commit      {commit}", "weights     not downloaded yet", "licence     mit"):
+        assert part in shown
+    assert not any("safetensors" in request for request in hub.requests)
+
+
+def test_a_cached_model_is_shown_without_a_network(hub: Hub, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    hub.add("me/amp", contents(folder))
+    info.main(["me/amp"])
+    hub.refuse["/api/models"] = (503, {})
+    assert info.main(["me/amp"]) == 0
 
 
 def test_info_needs_no_torch(folder: Path) -> None:

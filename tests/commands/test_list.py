@@ -12,6 +12,8 @@ import pytest
 
 from neuralfx.commands import list as list_command
 from neuralfx.hub import registry
+from tests.hub.conftest import contents
+from tests.hub.server import Hub
 
 
 @pytest.fixture
@@ -32,7 +34,9 @@ def test_each_model_is_one_line(bundle: Path, capsys: pytest.CaptureFixture[str]
 
 def test_a_pattern_chooses(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
     list_command.main(["la2a*"])
-    assert capsys.readouterr().out == "No model is named like 'la2a*'; 'neuralfx list' shows all.\n"
+    assert capsys.readouterr().out == (
+        "No model is named like 'la2a*'; 'neuralfx list' shows all; --hub asks the Hugging Face Hub, too.\n"
+    )
 
 
 def test_a_damaged_model_does_not_hide_the_others(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -44,15 +48,39 @@ def test_a_damaged_model_does_not_hide_the_others(bundle: Path, capsys: pytest.C
     assert lines[2].startswith("my-amp")
 
 
-def test_the_hub_is_listed_on_request(
-    bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def names() -> list[str]:
-        return ["me/muff"]
+def test_a_bundled_model_with_a_wrong_checksum_is_damaged(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (bundle / "SHA256SUMS").write_text(f"{64 * '0'}  my-amp/config.json\n")
+    list_command.main([])
+    assert "my-amp  (damaged: reinstall neuralfx)" in capsys.readouterr().out
 
-    monkeypatch.setattr(registry, "_hub_names", names)
+
+def test_the_hub_is_listed_on_request(bundle: Path, hub: Hub, carded: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    hub.add("me/muff", contents(carded))
     list_command.main(["--hub"])
-    assert capsys.readouterr().out.splitlines()[-1] == "me/muff  (on the Hub)"
+    assert capsys.readouterr().out.splitlines()[-1].split() == [
+        "me/muff",
+        "amp",
+        "LSTMFiLMGLU",
+        "-",
+        "0.0123",
+        "-",
+        "-",
+    ]
+    list_command.main(["me/*", "--hub"])
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    list_command.main(["x*", "--hub"])
+    assert "No model is named like 'x*'" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("head", ["license: mit", 'tags: [3, "a\\e[2Jb"]', "tags: neuralfx", "model-index: 3"])
+def test_a_card_of_a_stranger_cannot_break_the_list(
+    bundle: Path, hub: Hub, head: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hub.add("me/odd", {"README.md": f"---\nlibrary_name: neuralfx\n{head}\n---\n".encode()})
+    list_command.main(["--hub"])
+    shown = capsys.readouterr().out
+    assert shown.splitlines()[-1].startswith("me/odd")
+    assert "\x1b" not in shown
 
 
 def test_architectures_are_listed_with_their_tails(capsys: pytest.CaptureFixture[Any]) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from neuralfx.effect import Effect, Knob, Knobs
+from tests.hub.server import Hub, serving
 
 EFFECT = Effect(
     "amp",
@@ -54,3 +56,39 @@ def folder(model: Any, tmp_path: Path) -> Path:
         licence="mit",
     )
     return tmp_path / "my-amp"
+
+
+@pytest.fixture
+def carded(folder: Path) -> Path:
+    """The model folder with a card that the Hub takes."""
+    from neuralfx.hub.card import render_card
+    from neuralfx.hub.package import read_config
+
+    (folder / "README.md").write_text(render_card(read_config(folder).to_dict()), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """A Hub on this machine that the real client talks to, with an empty cache and no token."""
+    from huggingface_hub import close_session, constants
+
+    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with serving() as stand_in:
+        monkeypatch.setattr(constants, "ENDPOINT", stand_in.endpoint)
+        template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(constants._HF_DEFAULT_ENDPOINT, stand_in.endpoint)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_TELEMETRY", True)
+        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
+        close_session()
+        yield stand_in
+        close_session()
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """The files of a folder by name."""
+    return {path.name: path.read_bytes() for path in folder.iterdir()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,9 @@ from huggingface_hub import ModelCard
 
 from neuralfx.effect import Effect, Knob, Knobs
 from neuralfx.hub.card import render_card
+from neuralfx.hub.package import read_card, read_config
+from neuralfx.hub.push import read_head
+from neuralfx.hub.registry import bundled, bundled_folder
 
 
 @pytest.fixture
@@ -90,7 +94,7 @@ def test_limits_are_said_in_plain_words(config: dict[str, Any]) -> None:
 
 def test_use_is_shown_in_python_and_on_the_command_line(config: dict[str, Any]) -> None:
     card = render_card(config)
-    assert "model.process(dry.T, {'gain': 5.0, 'mode': 'clean'}, sample_rate=sample_rate)" in card
+    assert 'model.process(dry.T, {"gain": 5.0, "mode": "clean"}, sample_rate=sample_rate)' in card
     assert "neuralfx process in.wav -m ./my-amp -k gain=5 -k mode=clean -o out.wav" in card
 
 
@@ -106,3 +110,55 @@ def test_an_effect_without_knobs_and_a_bare_description_are_enough(config: dict[
     card = render_card({**config, "effect": Effect("amp", 48_000).to_dict(), "training": {}, "metrics": {"esr": 0.5}})
     assert "None: the device was recorded at one setting." in card
     assert "# amp, modelled with LSTMFiLMGLU" in card
+
+
+def test_all_means_are_results_and_baselines_are_not(config: dict[str, Any]) -> None:
+    config["metrics"]["mrstft"] = 0.4
+    results = ModelCard(render_card(config)).data.eval_results
+    assert {result.metric_type: result.metric_value for result in results} == {"esr": 0.0123, "mrstft": 0.4}
+
+
+def test_the_data_set_and_what_training_took_are_stated(config: dict[str, Any]) -> None:
+    config["training"] |= {"seconds": 90.0, "co2_g": 12.5, "hardware": "2 cores", "energy_kwh": 0.01}
+    card = render_card(config)
+    data = ModelCard(card).data
+    assert data.datasets == ["my-takes"]
+    assert data["co2_eq_emissions"] == {"emissions": 12.5, "training_type": "from scratch", "hardware_used": "2 cores"}
+    for line in ("- Time of training, in s: 90", "- Energy of training, in kWh: 0.01", "- Trained on: 2 cores"):
+        assert line in card
+
+
+def test_the_licence_of_the_recordings_stands_beside_that_of_the_weights(config: dict[str, Any]) -> None:
+    assert "recordings" not in render_card(config).partition("## Licence and names")[2]
+    config["training"]["data"]["licence"] = "cc-by-nc-4.0"
+    assert "The recordings they were trained on are under: **cc-by-nc-4.0**." in render_card(config)
+
+
+def test_audio_and_pictures_are_shown_where_there_are_some(config: dict[str, Any]) -> None:
+    assert "## Listen" not in render_card(config) and "## Look" not in render_card(config)
+    files = ["audio/take0-target.wav", "audio/take0-dry.wav", "audio/riff.mp3", "pictures/spectrum.png"]
+    card = render_card(config, files=[*files, "pictures/gain-sweep.png"])
+    assert "- take0: [dry](audio/take0-dry.wav), [target](audio/take0-target.wav)" in card
+    assert "- riff: [listen](audio/riff.mp3)" in card
+    assert "![Spectrum of the device and of the model](pictures/spectrum.png)" in card
+    assert "![Gain sweep](pictures/gain-sweep.png)" in card
+
+
+def test_the_hub_takes_the_card(config: dict[str, Any]) -> None:
+    for card in (render_card(config), render_card({**config, "training": {}, "metrics": {}, "licence": "my own"})):
+        assert "library_name: neuralfx" in read_head(card)
+
+
+@pytest.mark.parametrize("name", bundled())
+def test_bundled_cards_are_as_they_are_rendered(name: str) -> None:
+    folder = bundled_folder(name)
+    assert read_card(folder) == render_card(read_config(folder).to_dict())
+
+
+def test_the_template_has_the_sections_of_a_card(config: dict[str, Any]) -> None:
+    def headings(text: str) -> list[str]:
+        return [line for line in text.splitlines() if line.startswith("## ")]
+
+    template = Path(__file__).parents[2] / "model_cards" / "template.md"
+    full = render_card(config, files=["audio/a-dry.wav", "pictures/spectrum.png"])
+    assert headings(template.read_text(encoding="utf-8")) == headings(full)

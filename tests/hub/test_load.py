@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import os
+import logging
 import shutil
-from collections.abc import Callable
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from huggingface_hub.errors import (
-    GatedRepoError,
-    LocalEntryNotFoundError,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
 
 import neuralfx
-from neuralfx.errors import FormatError, HubError, ModelNotFoundError
+from neuralfx.errors import ConfigError, FormatError, HubError, ModelNotFoundError
 from neuralfx.hub import registry
 from neuralfx.hub.load import find, load
+from tests.hub.conftest import contents
+from tests.hub.server import TOKEN, Hub
 
 
 @pytest.fixture
@@ -29,57 +25,6 @@ def bundle(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     return tmp_path / "bundle"
 
 
-class StandInHub:
-    """Stands in for the functions of huggingface_hub: a cache, a remote side, and a list of what was asked."""
-
-    def __init__(self, snapshot: Path, cached: bool, remote: Exception | None) -> None:
-        self.snapshot, self.cached, self.remote = snapshot, cached, remote
-        self.asked: list[str] = []
-
-    def snapshot_download(self, repository: str, *, local_files_only: bool, **options: Any) -> str:
-        self.asked.append(f"{'cache' if local_files_only else 'download'} {repository}@{options['revision']}")
-        if local_files_only and not self.cached:
-            raise LocalEntryNotFoundError("not cached")
-        return str(self.snapshot)
-
-    def model_info(self, repository: str, *, revision: str | None, timeout: float) -> None:
-        self.asked.append(f"probe {repository}@{revision}")
-        if self.remote:
-            raise self.remote
-
-
-@pytest.fixture
-def hub(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., StandInHub]:
-    """Makes a stand-in whose snapshot lies in the Hub's cache layout, its files being links to blobs."""
-    snapshot = tmp_path / "cache" / "models--me--amp" / "snapshots" / "abc"
-    blobs = tmp_path / "cache" / "models--me--amp" / "blobs"
-    snapshot.mkdir(parents=True)
-    blobs.mkdir()
-    for path in folder.iterdir():
-        if os.name == "nt":
-            shutil.copy(path, snapshot)
-        else:
-            shutil.copy(path, blobs)
-            (snapshot / path.name).symlink_to(Path("..", "..", "blobs", path.name))
-
-    def make(cached: bool = False, remote: Exception | None = None) -> StandInHub:
-        stand_in = StandInHub(snapshot, cached, remote)
-        monkeypatch.setattr("huggingface_hub.snapshot_download", stand_in.snapshot_download)
-        monkeypatch.setattr(
-            "huggingface_hub.HfApi.model_info", lambda self, *names, **options: stand_in.model_info(*names, **options)
-        )
-        return stand_in
-
-    return make
-
-
-def refusal(kind: type[Exception]) -> Exception:
-    """An error as the Hub's client raises it: several lines, with the server's answer."""
-    error = kind.__new__(kind)
-    Exception.__init__(error, "401 Client Error.\n\nRepository Not Found for url")
-    return error
-
-
 def test_a_path_is_loaded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder.parent)
     for name in (folder, str(folder), "./my-amp", folder / "model.safetensors", str(folder / "model.safetensors")):
@@ -87,9 +32,21 @@ def test_a_path_is_loaded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert neuralfx.load(folder).name == "my-amp"
 
 
-def test_an_existing_folder_with_a_separator_is_a_path(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_may_be_a_repository_brings_both_spellings(
+    hub: Hub, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(folder.parent.parent)
-    assert load(f"{folder.parent.name}/{folder.name}").name == "my-amp"
+    name = f"{folder.parent.name}/{folder.name}"
+    with pytest.raises(ConfigError, match=f"write './{name}' for the folder, '{name}@main' for the repository"):
+        load(name)
+    assert load(f"./{name}").name == load(f"{name}/").name == load(f"{folder.parent.name}//my-amp").name == "my-amp"
+    assert hub.requests == []
+
+
+def test_a_folder_here_is_hinted_at(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder.parent)
+    with pytest.raises(ModelNotFoundError, match=r"write './my-amp' for the folder here"):
+        load("my-amp")
 
 
 @pytest.mark.parametrize(
@@ -124,56 +81,101 @@ def test_a_revision_is_for_repositories_only_and_given_once(bundle: Path) -> Non
         load("me/amp@v1", revision="v2")
 
 
-def test_a_cached_repository_needs_no_network(hub: Callable[..., StandInHub]) -> None:
-    stand_in = hub(cached=True)
-    assert load("me/amp").name == "my-amp"
-    assert load("me/amp@v1", offline=True).name == "my-amp"
-    assert stand_in.asked == ["cache me/amp@None", "cache me/amp@v1"]
+@pytest.fixture
+def amp(hub: Hub, folder: Path) -> Hub:
+    """The Hub with the model me/amp, tagged v1."""
+    repository = hub.add("me/amp", contents(folder))
+    repository.tags["v1"] = repository.commits[0][0]
+    return hub
 
 
-def test_a_repository_is_probed_before_it_is_downloaded(hub: Callable[..., StandInHub]) -> None:
-    stand_in = hub()
-    assert load("me/amp", revision="v1").name == "my-amp"
-    assert stand_in.asked == ["cache me/amp@v1", "probe me/amp@v1", "download me/amp@v1"]
+def commit_of(hub: Hub) -> str:
+    return hub.repositories["me/amp"].commits[-1][0]
 
 
-def test_half_a_snapshot_in_the_cache_is_fetched_again(hub: Callable[..., StandInHub]) -> None:
-    stand_in = hub(cached=True)
-    (stand_in.snapshot / "model.safetensors").unlink()
-    find("me/amp")
-    assert stand_in.asked[-1] == "download me/amp@None"
+def change_card(hub: Hub, text: bytes = b"# Newer\n") -> None:
+    repository = hub.repositories["me/amp"]
+    repository.commit("Update README.md", "", {**repository.commits[-1][3], "README.md": text})
 
 
-def test_offline_never_asks_the_hub(hub: Callable[..., StandInHub], monkeypatch: pytest.MonkeyPatch) -> None:
-    stand_in = hub()
+@pytest.mark.parametrize("name", ["me/amp", "me/amp@v1", "me/amp@main"])
+def test_a_repository_is_downloaded_and_loaded(amp: Hub, name: str) -> None:
+    assert load(name).name == "my-amp"
+    assert amp.requests[0].startswith("GET /api/models/me/amp")
+    assert amp.storage_tokens == []
+
+
+def test_another_endpoint_cache_and_token_are_used(amp: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(
+        "huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE",
+        "http://127.0.0.1:9/{repo_id}/resolve/{revision}/{filename}",
+    )
+    amp.repositories["me/amp"].private = True
+    found = find("me/amp", endpoint=f"{amp.endpoint}/", cache_dir=tmp_path / "other", token=TOKEN)
+    assert found.folder.is_relative_to(tmp_path / "other")
+    assert (found.commit, found.root) == (commit_of(amp), tmp_path / "other")
+    assert amp.storage_tokens == []
+
+
+def test_a_full_commit_in_the_cache_needs_no_request(amp: Hub) -> None:
+    load("me/amp", revision=commit_of(amp))
+    amp.requests.clear()
+    assert load(f"me/amp@{commit_of(amp)}").name == "my-amp"
+    assert amp.requests == []
+
+
+def test_a_branch_in_the_cache_needs_one_request_and_none_offline(amp: Hub) -> None:
+    load("me/amp")
+    amp.requests.clear()
+    load("me/amp", offline=True)
+    assert amp.requests == []
+    load("me/amp")
+    assert amp.requests == ["GET /api/models/me/amp"]
+
+
+def test_a_branch_that_moved_is_fetched_and_a_tag_stays(amp: Hub) -> None:
+    load("me/amp@v1")
+    load("me/amp")
+    change_card(amp)
+    assert load("me/amp", offline=True).card != "# Newer\n"
+    assert load("me/amp").card == "# Newer\n"
+    assert load("me/amp", offline=True).card == "# Newer\n"
+    assert load("me/amp@v1").card != "# Newer\n"
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 429, 503])
+def test_a_hub_that_does_not_answer_leaves_the_cache_and_says_so(
+    amp: Hub, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    load("me/amp")
+    amp.refuse["/api/models/me/amp"] = (status, {})
+    with caplog.at_level(logging.WARNING, "neuralfx"):
+        assert load("me/amp").name == "my-amp"
+    assert "me/amp: taken from the cache" in caplog.text
+
+
+def test_offline_never_asks_the_hub(amp: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(HubError, match="not in the local cache"):
         load("me/amp", offline=True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(HubError, match="not in the local cache"):
         load("me/amp")
-    assert stand_in.asked == ["cache me/amp@None"] * 2
-
-
-@pytest.mark.parametrize(
-    ("remote", "expected", "words"),
-    [
-        (refusal(RepositoryNotFoundError), ModelNotFoundError, "no model 'me/amp' at http.*private"),
-        (refusal(GatedRepoError), HubError, "needs access: open http.*/me/amp"),
-        (refusal(RevisionNotFoundError), ModelNotFoundError, "has no revision 'v9'"),
-        (OSError("no route\nto host"), HubError, r"did not answer \(no route to host\)"),
-        (ValueError("bad name"), HubError, "bad name"),
-    ],
-    ids=["unknown", "gated", "revision", "network", "name"],
-)
-def test_refusals_of_the_hub_are_one_line(
-    hub: Callable[..., StandInHub], remote: Exception, expected: type[Exception], words: str
-) -> None:
-    hub(remote=remote)
-    with pytest.raises(expected, match=words) as caught:
-        load("me/amp@v9")
-    assert "\n" not in str(caught.value)
+    assert amp.requests == []
 
 
 def test_a_network_that_is_not_there_is_noticed_at_once(tmp_path: Path) -> None:
-    with pytest.raises(HubError, match="did not answer"):
-        load("me/amp", endpoint="http://127.0.0.1:9", cache_dir=tmp_path)
+    for name in ("me/amp", "me/amp@" + 40 * "a"):
+        started = time.monotonic()
+        with pytest.raises(HubError, match="did not answer"):
+            load(name, endpoint="http://127.0.0.1:9", cache_dir=tmp_path)
+        assert time.monotonic() - started < 2.0
+
+
+@pytest.mark.parametrize(
+    "name", ["me/amp@", "me/amp@../../x", "me/amp@a..b/../c", "me/amp@/x", "me/a--b", "me/amp.git"]
+)
+def test_names_that_cannot_be_are_refused_without_a_request(hub: Hub, name: str) -> None:
+    with pytest.raises(ModelNotFoundError, match="expected a"):
+        load(name)
+    assert hub.requests == []

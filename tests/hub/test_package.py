@@ -29,7 +29,9 @@ from neuralfx.hub.package import (
     replay_check,
     save_folder,
 )
+from neuralfx.hub.registry import bundled, bundled_folder
 
+FROZEN = sorted((Path(__file__).parents[1] / "data" / "format_1").iterdir())  # as neuralfx 0.1.0 wrote them
 WORDS: dict[str, Any] = {"card": "# x", "metrics": {}, "training": {}, "recipe": "", "licence": "mit"}
 
 
@@ -159,7 +161,7 @@ def test_a_missing_check_is_named(model: Any, folder: Path) -> None:
     [
         (
             lambda c: c.update(format=2, neuralfx_version="9.0", news=1),
-            "format 2, written by neuralfx '9.0'.*pip install",
+            "expected format 1, got 2.*written by neuralfx 9.0.*pip install .neuralfx>=9.0",
         ),
         (lambda c: c.update(format=0), "expected format 1"),
         (lambda c: c.update(format=True), "expected a whole number"),
@@ -168,12 +170,13 @@ def test_a_missing_check_is_named(model: Any, folder: Path) -> None:
         (lambda c: c.update(news=1), "unknown key 'news'"),
         (lambda c: c.update(architecture="os.system"), "expected an architecture among .*LSTMFiLMGLU"),
         (lambda c: c.update(architecture=["LSTMFiLMGLU"]), "architecture: expected text"),
-        (lambda c: c["arguments"].update(hidden_size=10**6), "numbers up to 4096"),
-        (lambda c: c["arguments"].update(hidden_size=[[1]]), "numbers up to 4096"),
-        (lambda c: c["arguments"].update(hidden_size="big"), "cannot be built"),
-        (lambda c: c["arguments"].update(hidden_size=-1), "cannot be built"),
+        (lambda c: c["arguments"].update(hidden_size=10**9), "a whole number from 1 to 1024 as hidden_size"),
+        (lambda c: c["arguments"].update(hidden_size=[[1]]), "a whole number from 1 to 1024"),
+        (lambda c: c["arguments"].update(hidden_size="big"), "a whole number from 1 to 1024"),
+        (lambda c: c["arguments"].update(hidden_size=-1), "a whole number from 1 to 1024"),
         (lambda c: c["arguments"].update(hidden_size=4), "expected tensor"),
-        (lambda c: c["arguments"].update(lr=1.0), "got 'lr'"),
+        (lambda c: c["arguments"].update(lr=1.0), "no architecture has an argument 'lr'"),
+        (lambda c: c["arguments"].update(kernel_size=3), "LSTMFiLMGLU has the arguments .*, got 'kernel_size'"),
         (lambda c: c["effect"].update(sample_rate=-1), "sample rate"),
         (lambda c: c["effect"]["knobs"].pop(), "expected tensor"),
         (lambda c: c["effect"]["knobs"][0].update(maximum=10**400), "numbers"),
@@ -280,7 +283,7 @@ def test_a_link_out_of_the_folder_is_refused_unless_its_root_is_trusted(folder: 
 
 
 def test_arguments_that_would_fill_the_memory_are_refused_before_anything_is_made(folder: Path) -> None:
-    edit(folder, lambda config: config["arguments"].update(hidden_size=4096, features=4096, window=4096))
+    edit(folder, lambda config: config["arguments"].update(hidden_size=1024, features=1024, window=4096))
     assert_refused(folder, "expected tensor")
 
 
@@ -297,3 +300,23 @@ def test_a_check_with_wrong_knobs_is_refused(model: Any, folder: Path, values: s
     save_file(load_file(check), check, metadata={"knobs": values})
     with pytest.raises(ValueError, match=r"knob|JSON"):
         replay_check(model, folder)
+
+
+@pytest.mark.parametrize("frozen", FROZEN, ids=lambda frozen: frozen.name)
+def test_a_folder_of_an_earlier_version_loads_and_sounds_as_it_did(
+    frozen: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NEURALFX_ENGINE", "torch")
+    model = load_folder(frozen)
+    assert model.name == f"tiny-{frozen.name}"
+    assert replay_check(model, frozen) < 1e-5
+
+
+@pytest.mark.parametrize("engine", ["torch", "wait"])
+@pytest.mark.parametrize("name", bundled())
+def test_every_bundled_model_proves_itself_with_and_without_compiled_loops(
+    name: str, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NEURALFX_ENGINE", engine)
+    folder = bundled_folder(name)
+    assert replay_check(load_folder(folder), folder) < 1e-5

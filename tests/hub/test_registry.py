@@ -6,13 +6,14 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
-from neuralfx.errors import HubError, ModelNotFoundError
+from neuralfx.errors import FormatError, HubError, ModelNotFoundError
+from neuralfx.files import sha256
 from neuralfx.hub import registry
+from tests.hub.conftest import contents
+from tests.hub.server import Hub
 
 
 @pytest.fixture
@@ -22,17 +23,6 @@ def bundle(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     (tmp_path / "bundle" / "empty").mkdir()
     monkeypatch.setattr(registry, "_bundle", lambda: tmp_path / "bundle")
     return tmp_path / "bundle"
-
-
-def ask(answer: Any) -> Any:
-    """A stand-in for the Hub's client whose list_models gives ``answer``."""
-
-    def list_models(self: object, filter: str) -> list[SimpleNamespace]:
-        if isinstance(answer, Exception):
-            raise answer
-        return [SimpleNamespace(id=name) for name in answer]
-
-    return list_models
 
 
 def test_bundled_models_are_the_folders_with_a_configuration(bundle: Path) -> None:
@@ -55,17 +45,37 @@ def test_models_are_listed_by_pattern(bundle: Path) -> None:
     assert registry.list_models() == ["la2a-s4d", "od300-lstm"]
 
 
-def test_the_hub_is_asked_only_when_wanted(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("huggingface_hub.HfApi.list_models", ask(["me/la2a-s4d", "me/muff"]))
+def test_the_hub_is_asked_only_when_wanted(bundle: Path, hub: Hub, carded: Path) -> None:
+    for name in ("me/la2a-s4d", "me/muff"):
+        hub.add(name, contents(carded))
     assert registry.list_models("la2a*") == ["la2a-s4d"]
+    assert hub.requests == []
     assert registry.list_models("la2a*", hub=True) == ["la2a-s4d", "me/la2a-s4d"]
-    assert registry.list_models("me/*", hub=True) == ["me/la2a-s4d", "me/muff"]
+    assert registry.list_models("me/*", hub=True, endpoint=hub.endpoint) == ["me/la2a-s4d", "me/muff"]
 
 
-def test_no_network_is_one_line(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("huggingface_hub.HfApi.list_models", ask(ConnectionError("no route\nto host")))
-    with pytest.raises(HubError, match=r"did not answer \(no route to host\)"):
-        registry.list_models(hub=True)
+def test_no_network_is_one_line(bundle: Path) -> None:
+    with pytest.raises(HubError, match="did not answer") as caught:
+        registry.list_models(hub=True, endpoint="http://127.0.0.1:9")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("file", ["config.json", "model.safetensors", "README.md"])
+def test_a_bundled_model_that_is_not_as_it_was_shipped_is_refused(bundle: Path, file: str) -> None:
+    path = bundle / "la2a-s4d" / file
+    (bundle / registry.CHECKSUMS).write_text(f"{sha256(path)}  la2a-s4d/{file}\n")
+    assert registry.bundled_folder("la2a-s4d") == path.parent
+    path.write_bytes(path.read_bytes() + b" ")
+    with pytest.raises(FormatError, match=f"{file}: is missing or not as it came with neuralfx; install"):
+        registry.bundled_folder("la2a-s4d")
+    assert registry.bundled_folder("od300-lstm").is_dir()
+
+
+def test_every_bundled_file_has_its_checksum() -> None:
+    folder = registry._bundle()
+    assert registry.checksums() == {
+        path.relative_to(folder).as_posix(): sha256(path) for path in folder.glob("*/*") if path.is_file()
+    }, "in neuralfx/bundled: sha256sum */* > SHA256SUMS"
 
 
 def test_the_folder_of_bundled_models_is_inside_the_package() -> None:
