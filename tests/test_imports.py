@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent / "neuralfx"
 # Lower layers first; a module may import its own layer and those before it.
 LAYERS = [
-    {"errors", "files", "text", "effect", "audio", "batch", "engine"},
+    {"errors", "files", "text", "recipes", "effect", "audio", "batch", "engine"},
     {"nn", "losses", "metrics"},
     {"streaming"},
     {"models", "datasets"},

@@ -86,7 +86,7 @@ class LoudnessDifference(TakeMetric):
         self.blocks = Frames(4 * step, step)
         self.memory = math.ceil(_MEMORY_S * sample_rate)
         self.fft_size = 1 << (self.memory + self.block_samples - 1).bit_length()
-        self.response = _k_weighting(sample_rate, self.fft_size)
+        self.response = k_weighting(sample_rate, self.fft_size)
 
     def _start(self, channels: int) -> _Blocks:
         nothing = torch.zeros(2, channels, 0, dtype=torch.float64, device=self.device)
@@ -124,7 +124,7 @@ def _power(loudness_lufs: float) -> float:
 
 
 @functools.cache
-def _k_weighting(sample_rate: int, fft_size: int) -> Tensor:
+def k_weighting(sample_rate: int, fft_size: int) -> Tensor:
     """Frequency response of the standard's two filters, shape (fft_size / 2 + 1,).
 
     The standard tabulates the coefficients for 48 kHz. The bilinear transform of these two prototypes, whose
