@@ -25,7 +25,11 @@ COMMANDS = {
     "list": "the models at hand, one a line",
     "info": "a model's card, knobs, metrics and licence",
     "package": "turn a checkpoint into a model folder with its card",
+    "push": "publish a model folder on the Hugging Face Hub",
+    "pull": "fetch a model from the Hugging Face Hub and prove it",
     "data": "public data sets and folders of recordings: list, download, check, align",
+    "study": "train, measure and tabulate a grid of models, effects and seeds",
+    "evaluate": "measure models on recordings: tables, and a report to hear and to look at",
     "benchmark": "sizes, speed and memory of the pairs on this machine",
 }
 TRAINING = ("fit", "validate", "test", "predict")  # Lightning's own, all in one module

@@ -1,0 +1,211 @@
+"""What the cells of a study found: rows by take, means of runs, and how the models compare."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from neuralfx.study.plan import Cell, Study
+from neuralfx.study.statistics import average_ranks, holm, permutation_test
+
+MEASURES = "measures.json"
+MODEL = "model"  # the candidate that is no baseline
+
+
+class Row(NamedTuple):
+    """The measures of a take.
+
+    Attributes:
+        model: Name of the model, or of a baseline.
+        effect: Name of the effect.
+        seed: Seed of the run; None for baselines.
+        take: Name of the take.
+        knobs: Value of every knob, in its unit or as a position.
+        parameters: Of the model; None for baselines.
+        values: Value by name of the metric; not a number where it is not defined.
+    """
+
+    model: str
+    effect: str
+    seed: int | None
+    take: str
+    knobs: dict[str, Any]
+    parameters: int | None
+    values: dict[str, float]
+
+
+class Score(NamedTuple):
+    """Mean over runs of the mean over takes.
+
+    Attributes:
+        mean: The mean; not a number if a run gave none.
+        deviation: Sample standard deviation over runs; not a number for one run.
+        runs: The mean over takes of each run, by seed.
+    """
+
+    mean: float
+    deviation: float
+    runs: dict[int | None, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """The models of a study by one metric.
+
+    Attributes:
+        metric: Name of the metric.
+        higher_is_better: Whether large values are good.
+        effects: Names of the effects with results.
+        models: Names of the models with results, in the order of the study.
+        baselines: Names of the baselines with results.
+        scores: By model or baseline, and effect.
+        ranks: Average rank of each model that has results on all effects.
+        best: The model with the least average rank; empty if none has one.
+        p_values: Of the other models against the best one, adjusted for being several.
+        pairs: Number of runs that were compared for it.
+    """
+
+    metric: str
+    higher_is_better: bool
+    effects: tuple[str, ...]
+    models: tuple[str, ...]
+    baselines: tuple[str, ...]
+    scores: dict[tuple[str, str], Score]
+    ranks: dict[str, float]
+    best: str
+    p_values: dict[str, float]
+    pairs: dict[str, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class Results:
+    """All results of a study so far.
+
+    Attributes:
+        study: The study.
+        rows: A row for each take of each run, then of each baseline.
+        missing: Names of the cells without results.
+        higher_is_better: Names of the metrics of which large values are good.
+        parameters: Smallest and largest number of parameters of each model, over the effects.
+    """
+
+    study: Study
+    rows: tuple[Row, ...]
+    missing: tuple[str, ...]
+    higher_is_better: frozenset[str]
+    parameters: dict[str, tuple[int, int]]
+
+    def compare(self, metric: str) -> Comparison:
+        """Means, ranks and significance by a metric of the study."""
+        scores = _scores(self.rows, metric)
+        effects = tuple(effect for effect in self.study.data if any(key[1] == effect for key in scores))
+        models = tuple(model for model in self.study.models if any(key[0] == model for key in scores))
+        sign = -1 if metric in self.higher_is_better else 1
+        complete = [model for model in models if all((model, effect) in scores for effect in effects)]
+        means = np.array([[sign * scores[model, effect].mean for effect in effects] for model in complete])
+        ranks = dict(zip(complete, average_ranks(means).tolist())) if complete else {}
+        best = min(ranks, key=ranks.__getitem__) if ranks else ""
+        p_values, pairs = {}, {}
+        for other in complete:
+            if other != best:
+                first, second = _paired(scores, best, other, effects)
+                p_values[other], pairs[other] = permutation_test(first, second), len(first)
+        return Comparison(
+            metric=metric,
+            higher_is_better=metric in self.higher_is_better,
+            effects=effects,
+            models=models,
+            baselines=tuple(name for name in self.study.baselines if any(key[0] == name for key in scores)),
+            scores=scores,
+            ranks=ranks,
+            best=best,
+            p_values=dict(zip(p_values, holm(list(p_values.values())))),
+            pairs=pairs,
+        )
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """The rows with a field for every knob and metric, for a table."""
+        return [
+            {
+                **{name: value for name, value in row._asdict().items() if name not in ("knobs", "values")},
+                **{f"knob_{name}": value for name, value in row.knobs.items()},
+                **row.values,
+            }
+            for row in self.rows
+        ]
+
+
+def read_measures(cell: Cell, metrics: Iterable[str]) -> dict[str, Any] | None:
+    """What was measured of a cell: ``metrics``, ``parameters`` and ``rows``; None if it is not all there."""
+    try:
+        found: dict[str, Any] = json.loads((cell.folder / MEASURES).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    candidates = {row["candidate"] for row in found["rows"]}
+    is_complete = set(metrics) <= set(found["metrics"]) and {MODEL, *cell.baselines} <= candidates
+    return found if is_complete else None
+
+
+def read_results(study: Study, cells: Sequence[Cell]) -> Results:
+    """Collect what the cells of a study found with its present settings."""
+    rows: list[Row] = []
+    baselines: list[Row] = []
+    missing: list[str] = []
+    higher: set[str] = set()
+    parameters: dict[str, tuple[int, int]] = {}
+    for cell in cells:
+        found = None if cell.has_other_settings else read_measures(cell, study.metrics)
+        if found is None:
+            missing.append(cell.name)
+            continue
+        higher |= {name for name in study.metrics if found["metrics"][name]["higher_is_better"]}
+        least, most = parameters.get(cell.model, (found["parameters"],) * 2)
+        parameters[cell.model] = min(least, found["parameters"]), max(most, found["parameters"])
+        for entry in found["rows"]:
+            of_take = (entry["take"], entry["knobs"])
+            values = {name: float(entry["values"][name]) for name in study.metrics}
+            if entry["candidate"] == MODEL:
+                rows.append(Row(cell.model, cell.effect, cell.seed, *of_take, found["parameters"], values))
+            elif entry["candidate"] in cell.baselines:
+                baselines.append(Row(entry["candidate"], cell.effect, None, *of_take, None, values))
+    order = {name: number for number, name in enumerate((*study.models, *study.baselines))}
+    places = {name: number for number, name in enumerate(study.data)}
+    rows.sort(key=lambda row: (order[row.model], places[row.effect]))  # seeds are in order
+    baselines.sort(key=lambda row: (order[row.model], places[row.effect]))
+    return Results(study, (*rows, *baselines), tuple(missing), frozenset(higher), parameters)
+
+
+def _scores(rows: Iterable[Row], metric: str) -> dict[tuple[str, str], Score]:
+    """Means by model and effect. Takes on which the metric is defined for nobody are left out."""
+    rows = list(rows)
+    defined = {(row.effect, row.take) for row in rows if not math.isnan(row.values[metric])}
+    takes: dict[tuple[str, str], dict[int | None, list[float]]] = {}
+    for row in rows:
+        if (row.effect, row.take) in defined:
+            runs = takes.setdefault((row.model, row.effect), {})
+            runs.setdefault(row.seed, []).append(row.values[metric])
+    scores = {}
+    for key, by_seed in takes.items():
+        runs_ = {seed: float(np.mean(values)) for seed, values in by_seed.items()}
+        means = list(runs_.values())
+        deviation = float(np.std(means, ddof=1)) if len(means) > 1 else math.nan
+        scores[key] = Score(float(np.mean(means)), deviation, runs_)
+    return scores
+
+
+def _paired(
+    scores: dict[tuple[str, str], Score], first: str, second: str, effects: Iterable[str]
+) -> tuple[list[float], list[float]]:
+    """Means of the runs that two models have in common: the same effect, the same seed."""
+    pairs = [
+        (value, scores[second, effect].runs[seed])
+        for effect in effects
+        for seed, value in scores[first, effect].runs.items()
+        if seed in scores[second, effect].runs
+    ]
+    return [pair[0] for pair in pairs], [pair[1] for pair in pairs]

@@ -1,0 +1,160 @@
+"""Tables and a figure of a study: rows are models, columns are effects, or metrics as in the papers."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from neuralfx.reports.tables import (
+    Cell,
+    Column,
+    Line,
+    Table,
+    escape_latex,
+    format_value,
+    render_csv,
+    render_latex,
+    render_markdown,
+)
+from neuralfx.study.results import Results, Score
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def tabulate_effects(results: Results, metric: str) -> Table:
+    """Models by effects: the mean over takes and seeds, average rank, p-value and parameters; baselines below."""
+    found = results.compare(metric)
+    best = "highest" if found.higher_is_better else "lowest"
+    columns = [*(Column(effect, best) for effect in found.effects), Column("rank")]
+    columns += [Column(f"p against {found.best}", None), Column("parameters", None)]
+    lines = []
+    for name in (*found.models, *found.baselines):
+        cells = [_cell(found.scores.get((name, effect))) for effect in found.effects]
+        cells += [Cell(found.ranks.get(name)), Cell(found.p_values.get(name)), _parameters(results, name)]
+        lines.append(Line((name,), tuple(cells)))
+    title = f"{metric} on what tests, mean over takes and seeds."
+    return Table(title, ("model",), tuple(columns), tuple(lines))
+
+
+def tabulate_metrics(results: Results, effect: str) -> Table:
+    """Models by metrics on one effect, and parameters; baselines below."""
+    by_metric = [results.compare(metric) for metric in results.study.metrics]
+    columns = [Column(found.metric, "highest" if found.higher_is_better else "lowest") for found in by_metric]
+    lines = []
+    for name in (*by_metric[0].models, *by_metric[0].baselines):
+        cells = [_cell(found.scores.get((name, effect))) for found in by_metric]
+        lines.append(Line((name,), (*cells, _parameters(results, name))))
+    title = f"{effect}: all metrics on what tests, mean over takes and seeds."
+    return Table(title, ("model",), (*columns, Column("parameters", None)), tuple(lines))
+
+
+def tabulate(results: Results) -> list[Table]:
+    """A table per metric and, of several metrics, one per effect."""
+    tables = [tabulate_effects(results, metric) for metric in results.study.metrics]
+    if len(results.study.metrics) > 1:
+        effects = results.compare(results.study.metrics[0]).effects
+        tables += [tabulate_metrics(results, effect) for effect in effects]
+    return tables
+
+
+def explain(results: Results) -> list[str]:
+    """What the numbers are, in sentences."""
+    seeds = len(results.study.seeds)
+    sentences = [
+        f"Each value is the mean over takes and over {seeds} seed(s); ± is the sample standard deviation over seeds."
+        if seeds > 1
+        else "Each value is the mean over takes of one run: nothing is known about chance. Give several seeds.",
+        "Rank is the average over effects of a model's rank among the models.",
+    ]
+    found = results.compare(results.study.metrics[0])
+    if found.pairs:
+        pairs = min(found.pairs.values())
+        sentences.append(
+            "p: two-sided paired permutation test against the model of the least average rank, of the relative "
+            f"differences of the {pairs} run(s) with the same effect and seed, adjusted after Holm for "
+            f"{len(found.pairs)} comparison(s). So many runs cannot give less than {format_value(2.0 ** (1 - pairs))}."
+        )
+    if results.missing:
+        sentences.append(f"Incomplete: there is nothing yet of {', '.join(results.missing)}.")
+    return sentences
+
+
+def plot(results: Results) -> Figure:
+    """Every run as a point, their mean as a bar, baselines as dashed lines: a row per metric, a column per effect."""
+    from matplotlib.figure import Figure
+
+    comparisons = [results.compare(metric) for metric in results.study.metrics]
+    effects, models = comparisons[0].effects, comparisons[0].models
+    size = (3.0 + 3.0 * len(effects), (1.2 + 0.3 * len(models)) * len(comparisons))
+    figure = Figure(figsize=size, layout="constrained")
+    grid = figure.subplots(len(comparisons), len(effects), squeeze=False, sharey=True)
+    for row, found in zip(grid, comparisons):
+        for axes, effect in zip(row, effects):
+            values: list[float] = []
+            for place, model in enumerate(models):
+                score = found.scores.get((model, effect))
+                if score is not None:
+                    runs = list(score.runs.values())
+                    values += runs
+                    axes.plot(runs, [place] * len(runs), "o", color="#d1495b", alpha=0.6, markersize=5)
+                    axes.plot([score.mean], [place], "|", color="#222222", markersize=14)
+            for number, name in enumerate(found.baselines):
+                if (name, effect) in found.scores:
+                    level = found.scores[name, effect].mean
+                    values.append(level)
+                    axes.axvline(level, color=f"C{number}", linestyle="--", linewidth=1, label=name)
+            if values and min(values) > 0:
+                axes.set_xscale("log")
+            axes.set_yticks(range(len(models)), models)
+            axes.set(xlabel=found.metric, title=effect)
+            axes.grid(True, axis="x", which="both", alpha=0.2)
+        row[0].set_ylim(len(models) - 0.5, -0.5)
+    if comparisons[0].baselines:
+        grid[0][-1].legend(fontsize="small")
+    return figure
+
+
+def write(results: Results, folder: Path) -> list[Path]:
+    """Write results.csv, table.md, table.tex and figure.png.
+
+    Several processes may do so at a time: each file is replaced as a whole.
+
+    Args:
+        results: At least one row.
+        folder: Folder of the study.
+
+    Returns:
+        The files.
+    """
+    tables, sentences = tabulate(results), explain(results)
+    markdown = [f"# {results.study.name}"]
+    for table in tables:
+        markdown += [f"## {table.title}", render_markdown(table)]
+    latex = [f"% {sentence}" for sentence in ("needs the package booktabs", *map(escape_latex, sentences))]
+    texts = {
+        "results.csv": render_csv(results.to_dicts()),
+        "table.md": "\n\n".join([*markdown, "\n".join(f"- {sentence}" for sentence in sentences)]) + "\n",
+        "table.tex": "\n\n".join(["\n".join(latex), *map(render_latex, tables)]) + "\n",
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name, text in texts.items():
+        part = folder / f"{name}.part"
+        part.write_text(text, encoding="utf-8")
+        written.append(part.replace(folder / name))
+    part = folder / "figure.png.part"
+    plot(results).savefig(part, dpi=120, format="png")
+    return [*written, part.replace(folder / "figure.png")]
+
+
+def _cell(score: Score | None) -> Cell:
+    if score is None:
+        return Cell(None)
+    return Cell(score.mean, "" if math.isnan(score.deviation) else f"± {format_value(score.deviation)}")
+
+
+def _parameters(results: Results, name: str) -> Cell:
+    least, most = results.parameters.get(name, (None, None))
+    return Cell(least, "" if least == most else f"to {most}")
