@@ -6,7 +6,7 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from neuralfx.errors import AudioFileError, ConfigError, FormatError, closest, j
 if TYPE_CHECKING:
     from neuralfx.datasets import PairedAudioDataModule
     from neuralfx.evaluation import Candidate, Evaluation, Excerpt, Material, Model
+    from neuralfx.metrics.device import DeviceMeasurements
 
 SPLITS = ("test", "validation", "train", "all")
 BASELINES = ("identity", "linear", "linear-in-sample")
@@ -32,7 +33,8 @@ _EPILOG = """\
 Recordings of the device that the first model was made from are read as its recipe reads them: its declarations of
 knobs, its ranges. Others are read as they describe themselves. --config and the options here come first.
 
-With -o: evaluation.json (everything), rows.csv, tables.md, tables.tex and index.html, a page to hear and look at.
+With -o: evaluation.json (everything), rows.csv, tables.md, tables.tex, index.html, a page to hear and look at, and
+device.json, what test signals say about the first model.
 
 example: neuralfx evaluate -m la2a-s4d -m runs/la2a-gru/checkpoints/best.ckpt --data recordings -o report/
 """
@@ -97,11 +99,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     evaluation = _measure(material, candidates, metrics)
     _print(evaluation)
     if arguments.output:
-        from neuralfx.evaluation import cut_excerpts
+        from neuralfx.evaluation import cut_excerpts, measure_settings
 
         seconds = _excerpt_seconds(len(candidates) + 2, material.effect.sample_rate)
         excerpts = cut_excerpts(evaluation, material, candidates, seconds)
-        for path in write_report(Path(arguments.output), evaluation, excerpts):
+        measured = measure_settings(models[0], [excerpt.knobs for excerpt in excerpts])
+        for path in write_report(Path(arguments.output), evaluation, excerpts, measured):
             print(path)
     return 0
 
@@ -149,13 +152,19 @@ def find_data(folder: str, model: Model, config: str | None = None, **given: Any
     return data
 
 
-def write_report(folder: Path, evaluation: Evaluation, excerpts: Sequence[Excerpt]) -> list[Path]:
+def write_report(
+    folder: Path,
+    evaluation: Evaluation,
+    excerpts: Sequence[Excerpt],
+    measured: Mapping[str, DeviceMeasurements] | None = None,
+) -> list[Path]:
     """Write the files of a report, each when it is complete.
 
     Args:
         folder: Where; made if need be.
         evaluation: What was measured.
         excerpts: What is to be heard.
+        measured: What test signals say about the first model, by setting.
 
     Returns:
         The files.
@@ -172,8 +181,10 @@ def write_report(folder: Path, evaluation: Evaluation, excerpts: Sequence[Excerp
         "rows.csv": render_csv(csv_rows(evaluation)),
         "tables.md": write_markdown(evaluation),
         "tables.tex": write_latex(evaluation),
-        "index.html": render_page(evaluation, excerpts),
+        "index.html": render_page(evaluation, excerpts, measured),
     }
+    if measured:
+        contents["device.json"] = render_json({name: result.to_dict() for name, result in measured.items()})
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in contents.items():

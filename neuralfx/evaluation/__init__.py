@@ -2,6 +2,7 @@
 
 from neuralfx.evaluation.baselines import BASELINES, Identity, LinearFilter
 from neuralfx.evaluation.candidates import Candidate, Model, load_models
+from neuralfx.evaluation.device import measure_settings
 from neuralfx.evaluation.excerpts import Excerpt, cut_excerpts
 from neuralfx.evaluation.material import Material, Sound, read_material
 from neuralfx.evaluation.rows import Evaluation, Interval, Moment, Row, mean_interval
@@ -25,5 +26,6 @@ __all__ = [
     "evaluate",
     "load_models",
     "mean_interval",
+    "measure_settings",
     "read_material",
 ]

@@ -16,7 +16,9 @@ from matplotlib.figure import Figure
 from neuralfx import __version__
 from neuralfx.evaluation.excerpts import Excerpt, take_powers
 from neuralfx.evaluation.rows import Evaluation, Moment, describe_knobs, mean_interval
+from neuralfx.metrics.device import DeviceMeasurements
 from neuralfx.reports import evaluation_figures as figures
+from neuralfx.reports.device_figures import plot_device
 from neuralfx.reports.evaluation_tables import means_table, settings_table, sounds_table, takes_table
 from neuralfx.reports.tables import Cell, Table, format_value
 from neuralfx.reports.voices import Voice, heard_estimates, voices_of
@@ -25,6 +27,13 @@ LARGEST_BYTES = 14_000_000
 MOST_SPECTROGRAMS = 5
 MOST_MAPS = 3
 WAVE_WIDTH, WAVE_HEIGHT = 1200, 100
+DEVICE_SENTENCES = {
+    "response": "Frequency response at several levels: lines that differ in shape are compression or distortion.",
+    "distortion": "Harmonics relative to the fundamental, over level and frequency.",
+    "gain": "Output level over input level, and how the gain follows a step up and down.",
+    "transfer": "Output over input of a slow sine, on its way up and down: a loop is memory.",
+    "aliasing": "Energy between the harmonics of a sine: what folds back from above half the sample rate, and noise.",
+}
 
 
 class _Part(NamedTuple):
@@ -35,16 +44,20 @@ class _Part(NamedTuple):
     sound: str
 
 
-def render_page(evaluation: Evaluation, excerpts: Sequence[Excerpt]) -> str:
+def render_page(
+    evaluation: Evaluation, excerpts: Sequence[Excerpt], measured: Mapping[str, DeviceMeasurements] | None = None
+) -> str:
     """The report as HTML, at most about 14 MB: if the sounds are more, the last excerpts are left out.
 
     Args:
         evaluation: What was measured.
         excerpts: What is to be heard and seen, the most important first.
+        measured: What test signals say about the first model, by setting of the knobs.
     """
     parts = [_part(evaluation, index, excerpt) for index, excerpt in enumerate(excerpts)]
+    device = _device(measured or {})
     while True:
-        page = _render(evaluation, parts)
+        page = _render(evaluation, parts, device)
         if len(page.encode()) <= LARGEST_BYTES or not parts:
             return page
         parts.pop()
@@ -60,8 +73,8 @@ def _part(evaluation: Evaluation, index: int, excerpt: Excerpt) -> _Part:
     return _Part(excerpt, _article(evaluation, index, excerpt, voices), _json_for_page(sound))
 
 
-def _render(evaluation: Evaluation, parts: Sequence[_Part]) -> str:
-    sections = [(title, content) for title, content in _sections(evaluation, parts) if content]
+def _render(evaluation: Evaluation, parts: Sequence[_Part], device: str) -> str:
+    sections = [(title, content) for title, content in _sections(evaluation, parts, device) if content]
     effect = evaluation.effect
     models = [candidate["name"] for candidate in evaluation.candidates if candidate["kind"] == "model"]
     takes = len({row.take for row in evaluation.rows})
@@ -89,7 +102,7 @@ def _render(evaluation: Evaluation, parts: Sequence[_Part]) -> str:
     return re.sub(r"\{\{(\w+)\}\}", lambda match: contents[match[1]], _resource("page.html"))
 
 
-def _sections(evaluation: Evaluation, parts: Sequence[_Part]) -> Iterator[tuple[str, str]]:
+def _sections(evaluation: Evaluation, parts: Sequence[_Part], device: str) -> Iterator[tuple[str, str]]:
     """Headings and what stands below them; empty where there is nothing."""
     yield "Results", _results(evaluation)
     yield "Worst moments", _worst_moments(evaluation, [part.excerpt for part in parts])
@@ -98,6 +111,7 @@ def _sections(evaluation: Evaluation, parts: Sequence[_Part]) -> Iterator[tuple[
     sounds = sounds_table(evaluation)
     yield "Kinds of sound", _table(sounds) if sounds else ""
     yield "Takes", _takes(evaluation)
+    yield f"{evaluation.first_model} and test signals", device
     yield "What the numbers mean", _metrics(evaluation)
 
 
@@ -355,6 +369,25 @@ def _takes(evaluation: Evaluation) -> str:
     return (
         f"{figure}<details><summary>All metrics by take</summary>{_table(takes_table(evaluation))}"
         '<p class="quiet">In brackets: 95 % confidence by bootstrap over the moments of the take.</p></details>'
+    )
+
+
+def _device(measured: Mapping[str, DeviceMeasurements]) -> str:
+    """Figures of what test signals say about the first model."""
+    if not measured:
+        return ""
+    drawn = []
+    for name, figure in plot_device(measured).items():
+        svg = figures.figure_to_svg(figure, DEVICE_SENTENCES[name], f"device-{name}-")
+        drawn.append(f"<figure>{svg}<figcaption>{_text(DEVICE_SENTENCES[name])}</figcaption></figure>")
+    noise = "".join(
+        f"<li>{_text(name)}: noise {result.noise.noise_db:.0f} dB, DC {result.noise.dc:.2g}.</li>"
+        for name, result in measured.items()
+    )
+    return (
+        "<p>Sines, sweeps and silence through the model alone, at the settings above. The recordings hold no such "
+        "signals: what is louder or steadier than they are is the model's guess.</p>"
+        f"{''.join(drawn)}<p>With silence at its input:</p><ul>{noise}</ul>"
     )
 
 

@@ -56,13 +56,13 @@ class RunReport(lightning.Callback):
 
     def on_validation_epoch_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:  # noqa: D102
         if self._is_due(trainer) and not trainer.fast_dev_run:  # type: ignore[attr-defined]
-            self._write_examples(trainer, pl_module, "validation", self._examples(trainer))
+            self._write_examples(trainer, pl_module, "validation", self._examples(trainer), pictures=1)
         self._pieces = {}
 
     def on_test_epoch_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:  # noqa: D102
         if not trainer.fast_dev_run:  # type: ignore[attr-defined]
             examples = self._examples(trainer)
-            self._write_examples(trainer, pl_module, "test", examples)
+            self._write_examples(trainer, pl_module, "test", examples, pictures=self.examples)
             self._write_measures(trainer, pl_module, examples)
         self._pieces = {}
 
@@ -95,21 +95,24 @@ class RunReport(lightning.Callback):
         signals = {take: torch.cat(pieces, dim=-1).numpy() for take, pieces in joined.items()}
         return {take: (dry, wet, estimate) for take, (dry, wet, estimate) in signals.items() if len(dry)}
 
-    def _write_examples(self, trainer: lightning.Trainer, model: Any, stage: str, examples: Examples) -> None:
+    def _write_examples(
+        self, trainer: lightning.Trainer, model: Any, stage: str, examples: Examples, pictures: int
+    ) -> None:
+        """Write takes as audio, and the first of them as pictures, which take longer than anything else here."""
         folder = self.folder / stage
         folder.mkdir(parents=True, exist_ok=True)
-        for take in sorted(examples)[:: max(math.ceil(len(examples) / self.examples), 1)]:
+        rate, step = model.sample_rate, trainer.global_step
+        for number, take in enumerate(sorted(examples)[:: max(math.ceil(len(examples) / self.examples), 1)]):
             dry, target, estimate = examples[take]
             for name, signal in (("dry", dry), ("target", target), ("model", estimate)):
-                audio.write(folder / f"take{take}-{name}.wav", signal[np.newaxis], model.sample_rate, subtype="FLOAT")
-            figure = plot_signals({"target": target, "model": estimate}, model.sample_rate, f"{stage}, take {take}")
-            figure.savefig(folder / f"take{take}.png", dpi=100)
+                audio.write(folder / f"take{take}-{name}.wav", signal[np.newaxis], rate, subtype="FLOAT")
             for logger in trainer.loggers:
-                step = trainer.global_step
-                if hasattr(logger, "log_audio"):
-                    logger.log_audio(f"{stage}/take{take}", [estimate], step=step, sample_rate=[model.sample_rate])
-                if hasattr(logger, "log_image"):
-                    logger.log_image(f"{stage}/take{take}-plot", [str(folder / f"take{take}.png")], step=step)
+                _log_audio(logger, f"{stage}/take{take}", estimate, rate, step)
+            if number < pictures:
+                figure = plot_signals({"target": target, "model": estimate}, rate, f"{stage}, take {take}")
+                figure.savefig(folder / f"take{take}.png", dpi=100)
+                for logger in trainer.loggers:
+                    _log_picture(logger, f"{stage}/take{take}-plot", folder / f"take{take}.png", step)
 
     def _write_measures(self, trainer: lightning.Trainer, model: Any, examples: Examples) -> None:
         """Write metrics.json: the error of each take beside those of the identity and of the best linear filter."""
@@ -147,6 +150,22 @@ class RunReport(lightning.Callback):
                 *(take[key] for key in ("name", "esr", "linear_esr", "identity_esr")),
             )
         log.info("mean ESR %.4f; written to %s", mean["esr"], self.folder / "metrics.json")
+
+
+def _log_audio(logger: Any, name: str, signal: Signal, sample_rate: int, step: int) -> None:
+    """Give a sound of shape (time,) to loggers that take any: those of Weights & Biases and of TensorBoard."""
+    if hasattr(logger, "log_audio"):
+        logger.log_audio(name, [signal], step=step, sample_rate=[sample_rate])
+    elif hasattr(logger.experiment, "add_audio"):
+        logger.experiment.add_audio(name, np.clip(signal, -1.0, 1.0)[np.newaxis], step, sample_rate=sample_rate)
+
+
+def _log_picture(logger: Any, name: str, path: Path, step: int) -> None:
+    """Give a picture to loggers that take any."""
+    if hasattr(logger, "log_image"):
+        logger.log_image(name, [str(path)], step=step)
+    elif hasattr(logger.experiment, "add_image"):
+        logger.experiment.add_image(name, matplotlib.image.imread(path)[..., :3], step, dataformats="HWC")
 
 
 def _ratio(estimate: Signal, target: Signal) -> float:

@@ -53,7 +53,7 @@ def test_a_report_is_written_and_the_means_are_printed(
     printed = capsys.readouterr().out
     assert printed.startswith("Mean over 2 takes of One-pole saturator, test part.")
     assert "my-saturator" in printed and "identity" in printed and "linear" in printed
-    names = ["evaluation.json", "index.html", "rows.csv", "tables.md", "tables.tex"]
+    names = ["device.json", "evaluation.json", "index.html", "rows.csv", "tables.md", "tables.tex"]
     assert sorted(path.name for path in folder.iterdir()) == names
     content = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
     with (folder / "rows.csv").open(newline="", encoding="utf-8") as file:
