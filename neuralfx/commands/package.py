@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--data-root", help="folder of recordings to name in the recipe instead of the one on this machine"
     )
+    parser.add_argument(
+        "--audio",
+        action="store_true",
+        help="add sounds from the run's test; mind the licence of the recordings",
+    )
     arguments = parser.parse_args(argv)
     if not arguments.checkpoint.is_file():
         raise FormatError(f"{arguments.checkpoint}: there is no such checkpoint; they lie in the checkpoints of a run.")
@@ -41,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from neuralfx.hub.package import describe_model, save_folder
     from neuralfx.hub.registry import normalise_name
     from neuralfx.models.base import load_checkpoint
+    from neuralfx.reports.examples import write_examples
 
     run = find_run(arguments.checkpoint)
     recipe = read_recipe(run, arguments.data_root)
@@ -64,20 +71,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         "licence": arguments.licence or str(data.get("licence") or "other"),
     }
     config = describe_model(model, **described)
-    difference = save_folder(
-        model,
-        arguments.output,
-        card=render_card(config.to_dict()),
-        recipe=yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True),
-        **described,
-    )
+    with tempfile.TemporaryDirectory() as extras:
+        shown = write_examples(run, Path(extras), arguments.audio) if metrics else []
+        difference = save_folder(
+            model,
+            arguments.output,
+            card=render_card(config.to_dict(), shown),
+            recipe=yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True),
+            extras=Path(extras),
+            **described,
+        )
     print(
         f"{arguments.output}: {config.architecture}, {config.parameters} parameters, "
         f"check replayed to within {difference:.1g}."
     )
     folder = Path(arguments.output)
-    shown = folder.as_posix() if folder.is_absolute() else f"./{folder.as_posix()}"  # a/b might be on the Hub
-    print(f"Try it: neuralfx process in.wav -m {shown} -o out.wav")
+    path = folder.as_posix() if folder.is_absolute() else f"./{folder.as_posix()}"  # a/b might be on the Hub
+    print(f"Try it: neuralfx process in.wav -m {path} -o out.wav")
     return 0
 
 

@@ -19,6 +19,7 @@ CARD = "README.md"
 CHECK = "check.safetensors"
 RECIPE = "recipe.yaml"
 FILES = (CONFIG, WEIGHTS, CARD, CHECK, RECIPE)
+EXTRAS = ("audio", "pictures")  # folders of what a card shows; loading leaves them alone
 
 MAX_BYTES = {CONFIG: 1_000_000, WEIGHTS: 64_000_000, CARD: 1_000_000, CHECK: 32_000_000, RECIPE: 1_000_000}
 

@@ -157,6 +157,8 @@ def _find_folder(path: Path) -> Path:
         path = path.parent
     elif path.suffix == ".safetensors":
         raise FormatError(f"{path}: expected a file named {WEIGHTS} in a model folder; name the folder instead.")
+    elif path.suffix == ".ckpt":
+        raise FormatError(f"{path}: a checkpoint only resumes one's own run; 'neuralfx package' makes a model of it.")
     if not path.is_dir():
         raise ModelNotFoundError(
             f"{path}: there is no such folder; see 'neuralfx list' for models by name, and write owner/name for those "

@@ -19,6 +19,7 @@ import hashlib
 import inspect
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -35,6 +36,7 @@ from neuralfx.hub.folder import (
     CARD,
     CHECK,
     CONFIG,
+    EXTRAS,
     FILES,
     MAX_BYTES,
     RECIPE,
@@ -105,6 +107,7 @@ def save_folder(
     recipe: str,
     licence: str,
     check_audio: npt.NDArray[np.float32] | None = None,
+    extras: Path | None = None,
 ) -> float:
     """Write a model folder and prove it: it is loaded and its check replayed before it appears under its name.
 
@@ -118,6 +121,7 @@ def save_folder(
         recipe: The YAML that trained the model, as text.
         licence: Licence of the weights.
         check_audio: Dry audio of the check, shape (channels, time), at the effect's rate; None makes some.
+        extras: Folder whose ``audio`` and ``pictures``, which the card shows, are copied.
 
     Returns:
         Largest difference between the check and its replay, in amplitude.
@@ -126,7 +130,7 @@ def save_folder(
         FormatError: If the folder holds something else, or what is to be written would not be readable.
     """
     folder = Path(folder).resolve()
-    _refuse_other_content(folder)
+    refuse_other_content(folder)
     config = describe_model(model, name=name, metrics=metrics, training=training, licence=licence)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
@@ -137,6 +141,9 @@ def save_folder(
         (new / CARD).write_text(card, encoding="utf-8")
         (new / CHECK).write_bytes(make_check(model, check_audio))
         (new / RECIPE).write_text(recipe, encoding="utf-8")
+        for part in EXTRAS:
+            if extras is not None and (extras / part).is_dir():
+                shutil.copytree(extras / part, new / part)
         difference = replay_check(load_folder(new), new)
         if folder.exists():
             folder.rename(Path(scratch) / "old")
@@ -267,10 +274,15 @@ def _build(config: ModelConfig, where: str) -> EffectModule:
         ) from error
 
 
-def _refuse_other_content(folder: Path) -> None:
-    """A folder may be replaced if it holds files of a model folder and nothing else."""
+def refuse_other_content(folder: Path) -> None:
+    """A folder may be replaced if it holds what belongs to a model folder and nothing else.
+
+    Raises:
+        FormatError: If it holds something else, or is a file.
+    """
     if folder.exists() and not folder.is_dir():
         raise FormatError(f"{folder}: expected a folder or nothing, got a file; choose another name.")
-    others = sorted(entry.name for entry in folder.iterdir() if entry.name not in FILES) if folder.exists() else []
+    known = {*FILES, *EXTRAS}
+    others = sorted(entry.name for entry in folder.iterdir() if entry.name not in known) if folder.exists() else []
     if others:
         raise FormatError(f"{folder}: holds {others[0]!r}, which is no part of a model folder; choose another folder.")

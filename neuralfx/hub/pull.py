@@ -8,8 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from neuralfx.errors import FormatError
-from neuralfx.hub.package import FILES, load_folder, replay_check
+from neuralfx.hub.package import FILES, load_folder, refuse_other_content, replay_check
 from neuralfx.hub.remote import Repository, parse_repository
 from neuralfx.hub.snapshot import Snapshot, find_snapshot
 
@@ -58,7 +57,7 @@ def pull(
     repository = parse_repository(name, revision, endpoint)
     target = None if folder is None else Path(folder).resolve()
     if target:
-        _refuse_other_content(target)
+        refuse_other_content(target)
     found = find_snapshot(repository, token=token, cache_dir=cache_dir, endpoint=endpoint, newest=True)
     difference = replay_check(load_folder(found.folder, root=found.root), found.folder, found.root)
     if target:
@@ -78,11 +77,3 @@ def _copy(found: Snapshot, folder: Path) -> None:
         if folder.exists():
             folder.rename(Path(scratch) / "old")
         new.rename(folder)
-
-
-def _refuse_other_content(folder: Path) -> None:
-    if folder.is_file():
-        raise FormatError(f"{folder}: expected a folder or nothing, got a file; choose another name.")
-    others = sorted(entry.name for entry in folder.iterdir() if entry.name not in FILES) if folder.exists() else []
-    if others:
-        raise FormatError(f"{folder}: holds {others[0]!r}, which is no part of a model folder; choose another folder.")

@@ -9,6 +9,9 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 
 Signal = npt.NDArray[np.floating]
+# Drawn during training: a layout that is found, and all lines of a logarithmic grid, would take most of the time.
+MARGINS = {"left": 0.07, "right": 0.985, "bottom": 0.14, "top": 0.84, "wspace": 0.16}
+FREQUENCIES = {50: "50", 100: "100", 200: "200", 500: "500", 1000: "1k", 2000: "2k", 5000: "5k", 10_000: "10k"}
 COLOURS = {"dry": "#9aa5b1", "wet": "#d1495b", "target": "#222222", "model": "#d1495b"}
 
 
@@ -24,8 +27,8 @@ def plot_signals(signals: Mapping[str, Signal], sample_rate: int, title: str = "
     Returns:
         The figure, not bound to any display.
     """
-    figure = Figure(figsize=(10, 3.6), layout="constrained")
-    wave, spectrum = figure.subplots(1, 2)
+    figure = Figure(figsize=(10, 3.6))
+    wave, spectrum = figure.subplots(1, 2, gridspec_kw=MARGINS)
     reference = next(iter(signals.values()))
     length = min(len(reference), max(2, round(window_ms * sample_rate / 1000)))
     start = int(np.clip(np.argmax(np.abs(reference)) - length // 2, 0, len(reference) - length))
@@ -36,7 +39,9 @@ def plot_signals(signals: Mapping[str, Signal], sample_rate: int, title: str = "
         spectrum.semilogx(frequency, level_db, **style)
     wave.set(xlabel="time (ms)", ylabel="amplitude", title="waveform")
     spectrum.set(xlabel="frequency (Hz)", ylabel="level (dB)", title="spectrum", xlim=(20, sample_rate / 2))
-    spectrum.grid(True, which="both", alpha=0.2)
+    spectrum.set_xticks(*zip(*FREQUENCIES.items()))
+    spectrum.minorticks_off()
+    spectrum.grid(True, alpha=0.2)
     wave.grid(True, alpha=0.2)
     wave.legend(loc="upper right")
     figure.suptitle(title)

@@ -11,6 +11,7 @@ from typing import Any
 import lightning
 import numpy as np
 import torch
+from matplotlib.image import imread
 from torch import Tensor
 
 from neuralfx import audio
@@ -165,7 +166,7 @@ def _log_picture(logger: Any, name: str, path: Path, step: int) -> None:
     if hasattr(logger, "log_image"):
         logger.log_image(name, [str(path)], step=step)
     elif hasattr(logger.experiment, "add_image"):
-        logger.experiment.add_image(name, matplotlib.image.imread(path)[..., :3], step, dataformats="HWC")
+        logger.experiment.add_image(name, imread(path)[..., :3], step, dataformats="HWC")
 
 
 def _ratio(estimate: Signal, target: Signal) -> float:

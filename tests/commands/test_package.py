@@ -9,11 +9,13 @@ from typing import Any
 
 import lightning
 import pytest
+import soundfile
 import torch
 
 from neuralfx.commands import package
 from neuralfx.errors import FormatError
 from neuralfx.hub.package import load_folder, read_config, replay_check
+from tests.data.generate import music
 from tests.hub.conftest import METRICS
 
 RECIPE = """\
@@ -70,6 +72,28 @@ def test_the_folder_tells_where_the_model_comes_from(run: Path, tmp_path: Path) 
     assert config.training["data"]["train_s"] == 12.5
     assert "trained on 12.5 seconds" in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     assert "/home/me/takes" in (tmp_path / "out" / "recipe.yaml").read_text(encoding="utf-8")
+
+
+def write_test(run: Path) -> None:
+    """What the report of a run leaves of its test: four takes of a second."""
+    (run / "test").mkdir()
+    for take in range(4):
+        for name, gain in (("dry", 0.5), ("target", 1.4), ("model", 1.3)):
+            soundfile.write(run / "test" / f"take{take}-{name}.wav", gain * music(24_000, seed=take), 24_000, "FLOAT")
+
+
+def test_the_card_shows_pictures_and_on_request_lets_hear(run: Path, tmp_path: Path) -> None:
+    write_test(run)
+    assert call(run, tmp_path / "out") == 0
+    assert sorted(path.name for path in (tmp_path / "out" / "pictures").iterdir()) == ["spectrum.png", "transfer.png"]
+    assert not (tmp_path / "out" / "audio").exists()
+    assert call(run, tmp_path / "out", "--audio") == 0
+    sounds = sorted(path.name for path in (tmp_path / "out" / "audio").iterdir())
+    assert sounds == [f"take{take}-{name}.flac" for take in range(3) for name in ("dry", "model", "target")]
+    card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    assert "[target](audio/take1-target.flac)" in card
+    assert "(pictures/transfer.png)" in card
+    load_folder(tmp_path / "out")
 
 
 def test_licence_and_data_root_can_be_given(run: Path, tmp_path: Path) -> None:

@@ -179,3 +179,9 @@ def test_names_that_cannot_be_are_refused_without_a_request(hub: Hub, name: str)
     with pytest.raises(ModelNotFoundError, match="expected a"):
         load(name)
     assert hub.requests == []
+
+
+def test_a_checkpoint_is_no_model_folder(tmp_path: Path) -> None:
+    (tmp_path / "best.ckpt").write_bytes(b"")
+    with pytest.raises(FormatError, match="neuralfx package"):
+        find(str(tmp_path / "best.ckpt"))
