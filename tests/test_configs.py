@@ -18,7 +18,11 @@ from tests.data.public import DEVICES, WRITERS
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 TAILS = {pair.tail for pair in ARCHITECTURES.values()}
-OTHERS = [path for path in sorted(CONFIGS.rglob("*.yaml")) if path.parent.name != "models" or path.stem not in TAILS]
+OTHERS = [
+    path
+    for path in sorted(CONFIGS.rglob("*.yaml"))
+    if path.parent.name != "studies" and (path.parent.name != "models" or path.stem not in TAILS)
+]
 KNOBS = {"od300": {"level": 0.25, "tone": 0.75}, "la2a": {"peak_reduction": 0.4, "switch": 1}}
 
 

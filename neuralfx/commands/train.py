@@ -11,7 +11,6 @@ import warnings
 from argparse import ArgumentError
 from collections.abc import Sequence
 from datetime import timedelta
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +23,10 @@ from lightning.pytorch.loggers import CSVLogger
 
 import neuralfx.datasets.modules
 import neuralfx.models
-from neuralfx.errors import ConfigError, DatasetNotFoundError, NeuralfxError, closest, join_words
+from neuralfx.errors import ConfigError, DatasetNotFoundError, NeuralfxError, join_words
 from neuralfx.models.base import EffectModule
 from neuralfx.models.catalogue import ARCHITECTURES
+from neuralfx.recipes import find_config
 from neuralfx.reports.run import RunReport
 
 log = logging.getLogger(__name__)
@@ -78,10 +78,7 @@ def summarise(message: str) -> str:
 
 
 def find_recipes(argv: Sequence[str]) -> list[str]:
-    """Replace the names of shipped configurations after ``--config`` by their paths.
-
-    A name is the stem of a file below ``configs``: ``od300-lstm`` finds ``configs/recipes/od300-lstm.yaml``. Paths of
-    existing files stay as they are.
+    """Replace the names of shipped configurations after ``--config`` by their paths, see :func:`find_config`.
 
     Raises:
         ConfigError: If a value is neither a file nor the name of a shipped configuration.
@@ -92,28 +89,10 @@ def find_recipes(argv: Sequence[str]) -> list[str]:
         if option not in ("--config", "-c"):
             continue
         if separator:
-            found[index] = f"{option}={_find_recipe(value)}"
+            found[index] = f"{option}={find_config(value)}"
         elif index + 1 < len(argv):
-            found[index + 1] = _find_recipe(argv[index + 1])
+            found[index + 1] = str(find_config(argv[index + 1]))
     return found
-
-
-def configs_folder() -> Path:
-    """Where the shipped configurations are: inside the installed package, or beside it in a checkout."""
-    package = Path(str(resources.files("neuralfx")))
-    inside = package / "configs"
-    return inside if inside.is_dir() else package.parent / "configs"
-
-
-def _find_recipe(value: str) -> str:
-    if Path(value).exists():
-        return value
-    shipped = {path.stem: path for path in sorted(configs_folder().rglob("*.yaml"))}
-    if value in shipped:
-        return str(shipped[value])
-    close = closest(value, shipped)
-    hint = f"did you mean {join_words(close, last='or')}?" if close else f"recipes: {', '.join(shipped)}."
-    raise ConfigError(f"--config {value}: no such file, and no shipped configuration of this name; {hint}")
 
 
 class TrainingCommandLine(LightningCLI):
@@ -145,6 +124,9 @@ class TrainingCommandLine(LightningCLI):
         )
         parser.add_argument(
             "--fresh", type=bool, default=False, help="Start anew in a new folder instead of resuming the run."
+        )
+        parser.add_argument(
+            "--examples_every", type=int, default=25, help="Epochs between examples to hear and see during training."
         )
         # Linked on instantiation: a link at parsing time would be missing from checkpoints.
         parser.link_arguments(
@@ -190,7 +172,9 @@ class TrainingCommandLine(LightningCLI):
             train_time_interval=LONGEST_LOSS,
             enable_version_counter=False,
         )
-        self.trainer_defaults["callbacks"] = [checkpoint, in_long_epochs, RunReport(self.run_folder)]
+        self.trainer_defaults["callbacks"] = [
+            checkpoint, in_long_epochs, RunReport(self.run_folder, self.settings.examples_every)
+        ]  # fmt: skip
         return super().instantiate_trainer(**kwargs)
 
     def _refuse_other_settings(self) -> None:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 Signal = npt.NDArray[np.floating]
 # Drawn during training: a layout that is found, and all lines of a logarithmic grid, would take most of the time.
-MARGINS = {"left": 0.07, "right": 0.985, "bottom": 0.14, "top": 0.84, "wspace": 0.16}
+MARGINS = {"left": 0.085, "right": 0.985, "bottom": 0.14, "top": 0.84, "wspace": 0.2}
 FREQUENCIES = {50: "50", 100: "100", 200: "200", 500: "500", 1000: "1k", 2000: "2k", 5000: "5k", 10_000: "10k"}
 COLOURS = {"dry": "#9aa5b1", "wet": "#d1495b", "target": "#222222", "model": "#d1495b"}
 
@@ -38,9 +38,9 @@ def plot_signals(signals: Mapping[str, Signal], sample_rate: int, title: str = "
         frequency, level_db = long_term_spectrum(signal, sample_rate)
         spectrum.semilogx(frequency, level_db, **style)
     wave.set(xlabel="time (ms)", ylabel="amplitude", title="waveform")
-    spectrum.set(xlabel="frequency (Hz)", ylabel="level (dB)", title="spectrum", xlim=(20, sample_rate / 2))
     spectrum.set_xticks(*zip(*FREQUENCIES.items()))
     spectrum.minorticks_off()
+    spectrum.set(xlabel="frequency (Hz)", ylabel="level (dB)", title="spectrum", xlim=(20, sample_rate / 2))
     spectrum.grid(True, alpha=0.2)
     wave.grid(True, alpha=0.2)
     wave.legend(loc="upper right")

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from neuralfx import audio
 from neuralfx.batch import Batch
+from neuralfx.errors import ConfigError
 from neuralfx.files import sha256
 from neuralfx.metrics.linear import Signal, apply_linear_filter, fit_linear_filter
 from neuralfx.reports.figures import plot_signals
@@ -28,15 +29,23 @@ Examples = dict[int, tuple[Signal, Signal, Signal]]  # dry, target and estimate 
 class RunReport(lightning.Callback):
     """Writes audio examples and plots during training, and the measures of each take after a test.
 
+    Loggers that take sounds and pictures get them too: those of Weights & Biases and of TensorBoard. During training
+    one take is drawn, after a test all examples are.
+
     Args:
         folder: Folder of the run.
         every_n_epochs: Epochs between examples during training, at least 1.
         seconds: Longest example per take, in s; the baselines are measured on it too. All of them together are ten
             times as long at most, so that memory is bounded.
         examples: Takes that are written as audio and pictures, at most; evenly chosen.
+
+    Raises:
+        ConfigError: If there is less than an epoch between examples.
     """
 
     def __init__(self, folder: str | Path, every_n_epochs: int = 25, seconds: float = 60.0, examples: int = 12) -> None:
+        if every_n_epochs < 1:
+            raise ConfigError(f"examples_every: expected at least 1 epoch between examples, got {every_n_epochs}.")
         self.folder = Path(folder)
         self.every_n_epochs = every_n_epochs
         self.seconds = seconds

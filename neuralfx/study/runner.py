@@ -181,9 +181,9 @@ class _Run:
 
     def progress(self) -> float:
         """Share of the work that is over, 0 to 1, as far as the log of training says."""
-        epochs: int = self.cell.settings["trainer"].get("max_epochs", 100)
+        epochs = self.cell.settings["trainer"].get("max_epochs", 100)
         logs = sorted((self.cell.folder / "log").glob("version_*/metrics.csv"), key=lambda path: path.stat().st_mtime)
-        if not logs or epochs < 1:
+        if not logs or not isinstance(epochs, int) or epochs < 1:  # there may be no limit
             return 0.0
         over = 0
         with contextlib.suppress(OSError, ValueError, csv.Error), logs[-1].open(newline="", encoding="utf-8") as file:
@@ -247,7 +247,9 @@ class _Progress:
         self._running = running
         self._begun = time.monotonic()
         self._shown = self._begun
-        self._bar = tqdm(total=cells, disable=None, leave=False, file=sys.stderr, bar_format="{desc} |{bar}| {postfix}")
+        self._bar = tqdm(
+            total=cells, unit="", disable=None, leave=False, file=sys.stderr, bar_format="{desc} |{bar}| {unit}"
+        )
         self._redirected = logging_redirect_tqdm([logging.getLogger("neuralfx")])
 
     def __enter__(self) -> _Progress:
@@ -276,8 +278,8 @@ class _Progress:
             return
         self._shown = now
         self._bar.n = self.finished + sum(one.progress() for one in self._running)
-        self._bar.set_description_str(self.describe(), refresh=False)
-        self._bar.set_postfix_str(", ".join(one.cell.name for one in self._running))
+        self._bar.unit = ", ".join(one.cell.name for one in self._running)
+        self._bar.set_description_str(self.describe())
 
 
 @contextlib.contextmanager

@@ -19,6 +19,8 @@ from neuralfx.reports.tables import (
 )
 from neuralfx.study.results import Results, Score
 
+WIDE = 20  # ratio of values from which an axis is logarithmic
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -84,6 +86,7 @@ def explain(results: Results) -> list[str]:
 def plot(results: Results) -> Figure:
     """Every run as a point, their mean as a bar, baselines as dashed lines: a row per metric, a column per effect."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import NullFormatter
 
     comparisons = [results.compare(metric) for metric in results.study.metrics]
     effects, models = comparisons[0].effects, comparisons[0].models
@@ -105,8 +108,9 @@ def plot(results: Results) -> Figure:
                     level = found.scores[name, effect].mean
                     values.append(level)
                     axes.axvline(level, color=f"C{number}", linestyle="--", linewidth=1, label=name)
-            if values and min(values) > 0:
+            if values and max(values) > WIDE * min(values) > 0:
                 axes.set_xscale("log")
+                axes.xaxis.set_minor_formatter(NullFormatter())
             axes.set_yticks(range(len(models)), models)
             axes.set(xlabel=found.metric, title=effect)
             axes.grid(True, axis="x", which="both", alpha=0.2)

@@ -11,8 +11,9 @@ import yaml
 
 import neuralfx
 from neuralfx.cli import main
-from neuralfx.commands.train import configs_folder, find_recipes
+from neuralfx.commands.train import find_recipes
 from neuralfx.errors import ConfigError
+from neuralfx.recipes import configs_folder
 
 QUICK = [
     *("--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false"),

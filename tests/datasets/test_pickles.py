@@ -145,7 +145,9 @@ def object_array(item: Any) -> Any:
     ],
     ids=["bare", "value", "nested", "object array", "state", "scalar", "dtype"],
 )
-@pytest.mark.parametrize("function", [os.system, builtins.eval, builtins.exec, os.mkdir, np.load], ids=str)
+@pytest.mark.parametrize(
+    "function", [os.system, builtins.eval, builtins.exec, os.mkdir, np.load], ids=lambda function: function.__name__
+)
 def test_a_call_is_refused_and_never_run(
     tmp_path: Path, protocol: int, wrap: Callable[[Any], Any], function: Callable[..., Any]
 ) -> None:

@@ -13,9 +13,7 @@ def drive(x: np.ndarray) -> np.ndarray:
     return np.tanh(5.0 * x)
 
 
-@pytest.mark.parametrize(
-    "processor", [lambda x: 0.5 * x, lambda x: 0.5 * x + 0.3, one_pole(0.9), delayed(100)], ids=str
-)
+@pytest.mark.parametrize("processor", [lambda x: 0.5 * x, lambda x: 0.5 * x + 0.3, one_pole(0.9), delayed(100)])
 def test_linear_processors_have_none(processor: object) -> None:
     result = measure_aliasing(processor, RATE)  # type: ignore[arg-type]
     assert result.ratio_db.max() < -120.0

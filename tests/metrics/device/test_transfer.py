@@ -13,7 +13,7 @@ from tests.metrics.device.processors import RATE, delayed, one_pole
 
 
 @pytest.mark.parametrize(
-    "function", [lambda x: 0.5 * x, np.tanh, lambda x: x + 0.3 * x**2, lambda x: np.clip(x, -0.4, 0.6)], ids=str
+    "function", [lambda x: 0.5 * x, np.tanh, lambda x: x + 0.3 * x**2, lambda x: np.clip(x, -0.4, 0.6)]
 )
 @pytest.mark.parametrize("sample_rate", [44_100, 48_000])
 def test_the_curve_of_a_function_is_the_function(function: object, sample_rate: int) -> None:
