@@ -1,4 +1,4 @@
-"""Tests of neuralfx. They run side by side, so that libraries must not start a thread for every core in each of them."""
+"""Tests of neuralfx. They run side by side, so that libraries must not start threads for all cores in each."""
 
 import os
 
