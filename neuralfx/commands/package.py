@@ -67,6 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "data": data,
             "seed": recipe.get("seed_everything"),
             "arguments": training_arguments(recipe, model.architecture_arguments()),
+            **read_summary(run, "effort.json"),
         },
         "licence": arguments.licence or str(data.get("licence") or "other"),
     }

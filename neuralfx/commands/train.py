@@ -5,6 +5,7 @@ Everything that a run writes lies in ``runs/<name>``: config.yaml, checkpoints, 
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import warnings
@@ -15,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+import torch
 import yaml
 from jsonargparse import Namespace
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import ModelCheckpoint, Timer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger
 
@@ -27,6 +29,7 @@ from neuralfx.errors import ConfigError, DatasetNotFoundError, NeuralfxError, jo
 from neuralfx.models.base import EffectModule
 from neuralfx.models.catalogue import ARCHITECTURES
 from neuralfx.recipes import find_config
+from neuralfx.reports.benchmark import cpu_name
 from neuralfx.reports.run import RunReport
 
 log = logging.getLogger(__name__)
@@ -173,7 +176,7 @@ class TrainingCommandLine(LightningCLI):
             enable_version_counter=False,
         )
         self.trainer_defaults["callbacks"] = [
-            checkpoint, in_long_epochs, RunReport(self.run_folder, self.settings.examples_every)
+            checkpoint, in_long_epochs, Timer(), RunReport(self.run_folder, self.settings.examples_every)
         ]  # fmt: skip
         return super().instantiate_trainer(**kwargs)
 
@@ -203,8 +206,18 @@ class TrainingCommandLine(LightningCLI):
         best = self.trainer.strategy.broadcast(best)  # other processes may have found another name for a fresh run
         if self.trainer.fast_dev_run or self.trainer.interrupted or not best.is_file():  # type: ignore[attr-defined]
             return
+        if self.trainer.is_global_zero:
+            self._write_effort()
         self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path=str(best), weights_only=True)
         log.info("package it: neuralfx package %s --name my-model -o my-model", best)
+
+    def _write_effort(self) -> None:
+        """Keep what training took, over all parts of a run that was resumed, for the card of the model."""
+        timer = next(callback for callback in self.trainer.callbacks if isinstance(callback, Timer))  # type: ignore[attr-defined]
+        device = self.trainer.strategy.root_device
+        hardware = torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name() or device.type
+        effort = {"seconds": round(timer.time_elapsed("train"), 1), "hardware": hardware}
+        (self.run_folder / "effort.json").write_text(json.dumps(effort), encoding="utf-8")
 
     def _dump_settings(self) -> str:
         settings = self.settings.clone()

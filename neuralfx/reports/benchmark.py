@@ -99,7 +99,7 @@ def conditions(settings: Settings) -> dict[str, Any]:
     """
     return {
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        "cpu": _cpu_name(),
+        "cpu": cpu_name(),
         "cores": os.cpu_count(),
         "system": f"{platform.system()} {platform.machine()}",
         "versions": {
@@ -367,7 +367,8 @@ def _run_apart(task: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
     return result
 
 
-def _cpu_name() -> str:
+def cpu_name() -> str:
+    """What the system calls its processor."""
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):

@@ -96,6 +96,14 @@ def test_the_card_shows_pictures_and_on_request_lets_hear(run: Path, tmp_path: P
     load_folder(tmp_path / "out")
 
 
+def test_the_card_says_what_training_took(run: Path, tmp_path: Path) -> None:
+    (run / "effort.json").write_text('{"seconds": 412.5, "hardware": "a laptop"}', encoding="utf-8")
+    assert call(run, tmp_path / "out") == 0
+    card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    assert "412.5" in card and "a laptop" in card
+    assert read_config(tmp_path / "out").training["seconds"] == 412.5
+
+
 def test_licence_and_data_root_can_be_given(run: Path, tmp_path: Path) -> None:
     call(run, tmp_path / "out", "--licence", "mit", "--data-root", "data/amp")
     assert read_config(tmp_path / "out").licence == "mit"

@@ -46,6 +46,8 @@ def test_fit_leaves_a_complete_run_that_can_be_packaged_and_loaded(fit: list[str
     assert len(list(run.glob("validation/take*-model.wav"))) == 2
     assert "val_esr" in (run / "log/version_0/metrics.csv").read_text(encoding="utf-8")
     measures = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+    effort = json.loads((run / "effort.json").read_text(encoding="utf-8"))
+    assert effort["seconds"] > 0 and effort["hardware"]
     assert set(measures["mean"]) == {"esr", "identity_esr", "linear_esr"}
     assert [take["knobs"]["drive"] for take in measures["takes"]] == [0.25, 0.75]
 
