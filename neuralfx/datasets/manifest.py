@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from neuralfx.audio import info
+from neuralfx.datasets.layout import slug_of
 from neuralfx.effect import Effect, Knob, Knobs
 from neuralfx.errors import DatasetNotFoundError, FormatError, KnobError, closest
 
@@ -116,7 +117,7 @@ def read_recording(
         if path.parent != root:  # the folder of one device
             found = _read_json(path)
             device = device or root.name
-            if _slug(device) not in map(_slug, found):
+            if slug_of(device) not in map(slug_of, found):
                 continue
         entry = _choose(_read_json(path) if path.suffix == ".json" else _read_csv(path), device, path)
         return _assemble(entry, path, knobs, slug, device_name)
@@ -273,7 +274,7 @@ def _number(value: object) -> float | None:
 
 def _choose(entries: Mapping[str, _Entry], device: str | None, path: Path) -> _Entry:
     """The entry of the wanted device, or the only one."""
-    by_slug = {_slug(name): entry for name, entry in entries.items()}
+    by_slug = {slug_of(name): entry for name, entry in entries.items()}
     listed = ", ".join(by_slug)
     if not by_slug:
         raise FormatError(f"{path}: expected at least one device, got none.")
@@ -281,24 +282,24 @@ def _choose(entries: Mapping[str, _Entry], device: str | None, path: Path) -> _E
         if len(by_slug) > 1:
             raise FormatError(f"{path} holds {len(by_slug)} devices; pass device as one of {listed}.")
         return next(iter(by_slug.values()))
-    if _slug(device) not in by_slug:
-        close = closest(_slug(device), by_slug)
+    if slug_of(device) not in by_slug:
+        close = closest(slug_of(device), by_slug)
         hint = f"did you mean {' or '.join(close)}?" if close else f"it holds {listed}."
         raise FormatError(f"{path} has no device {device!r}; {hint}")
-    return by_slug[_slug(device)]
+    return by_slug[slug_of(device)]
 
 
 def _read_json(path: Path) -> dict[str, _Entry]:
     data = _parse_json(path)
     if isinstance(data, Mapping) and isinstance(data.get("takes"), list):  # a single device
         slug = data.get("slug") or path.parent.name
-        return {slug: _Entry(_slug(slug), path.parent, data)}
+        return {slug: _Entry(slug_of(slug), path.parent, data)}
     if not isinstance(data, Mapping) or not all(isinstance(fields, Mapping) for fields in data.values()):
         raise FormatError(f"{path}: expected devices by name, or the fields of one device with 'takes'.")
     entries = {}
     for name, fields in data.items():
         folder = path.parent / name
-        entries[name] = _Entry(_slug(name), folder if folder.is_dir() else path.parent, fields)
+        entries[name] = _Entry(slug_of(name), folder if folder.is_dir() else path.parent, fields)
     return entries
 
 
@@ -328,7 +329,7 @@ def _read_csv(path: Path) -> dict[str, _Entry]:
             for row in rows
         ]
         fields = {"device": name, "takes": takes, "knobs": declared.get(name)}
-        entries[name] = _Entry(_slug(name), path.parent, fields)
+        entries[name] = _Entry(slug_of(name), path.parent, fields)
     return entries
 
 
@@ -424,7 +425,3 @@ def _ranges(value: object, what: str) -> Ranges:
         return tuple((float(start), float(stop)) for start, stop in value)  # type: ignore[attr-defined]
     except (TypeError, ValueError) as error:
         raise FormatError(f"{what}: expected [[start, stop], ...] in seconds, got {value!r}.") from error
-
-
-def _slug(name: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
