@@ -7,6 +7,7 @@ being played, and a little ahead, are in memory.
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import dataclasses
 import functools
@@ -115,6 +116,18 @@ def inverse_rms(take: AlignedTake, ranges: Sequence[tuple[int, int]]) -> float:
     return math.sqrt(count / energy) if energy else 1.0
 
 
+class Lane(NamedTuple):
+    """What one lane plays.
+
+    Attributes:
+        spans: In order.
+        begins: The segment with which each of them begins.
+    """
+
+    spans: list[Span]
+    begins: list[int]
+
+
 class _Lanes:
     """What training and evaluation share: spans, dealt to lanes that play side by side.
 
@@ -144,25 +157,29 @@ class _Lanes:
         """The spans that each lane plays, in order."""
         raise NotImplementedError
 
-    def mine(self, epoch: int) -> list[list[Span]]:
+    def mine(self, epoch: int) -> list[Lane]:
         """The lanes of this process among those that train together."""
-        return self.plan(epoch)[self.rank :: self.world]
+        lanes = []
+        for spans in self.plan(epoch)[self.rank :: self.world]:
+            ends = itertools.accumulate((span.segments(self.segment_samples) for span in spans), initial=0)
+            lanes.append(Lane(spans, list(ends)[:-1]))
+        return lanes
 
-    def read(self, plan: Sequence[Sequence[Span]], start: int, stop: int) -> Batch:
+    def read(self, lanes: Sequence[Lane], start: int, stop: int) -> Batch:
         """The segments from ``start`` up to ``stop`` of lanes.
 
         Args:
-            plan: What each lane plays.
+            lanes: What each lane plays, from :meth:`mine`.
             start: First segment, 0 or more.
             stop: Segment after the last one.
 
         Returns:
             Batches one after the other, shape (stop - start, lanes, ...) each.
         """
-        rows = [self._read_lane(lane, start, stop) for lane in plan]
+        rows = [self._read_lane(lane, start, stop) for lane in lanes]
         return Batch(*(torch.stack(column, dim=1) for column in zip(*rows)))
 
-    def _read_lane(self, lane: Sequence[Span], start: int, stop: int) -> Batch:
+    def _read_lane(self, lane: Lane, start: int, stop: int) -> Batch:
         """Segments of one lane; silence behind its end."""
         size, count = self.segment_samples, stop - start
         example = self.takes[self.spans[0].take]
@@ -173,24 +190,23 @@ class _Lanes:
         scored = np.zeros((count, size), bool)
         scale = np.full(count, example.scale, np.float32)
         takes = np.full(count, self.spans[0].take, np.int64)
-        begin = 0  # first segment of the span
-        for span in lane:
-            end = begin + span.segments(size)
-            first, last = max(begin, start), min(end, stop)
-            if first < last:
-                position = span.start - span.warmup + (first - begin) * size
-                heard = min(position + (last - first) * size, span.stop) - position
-                rows = slice(first - start, last - start)
-                take = self.takes[span.take]
-                for array, audio in zip((dry, wet), take.read(position, position + heard)):
-                    array[rows] = _in_segments(audio, last - first, size)
-                index = np.arange((last - first) * size).reshape(-1, size)
-                scored[rows] = (index >= span.start - position) & (index < heard)
-                fresh[rows] = np.arange(first, last) == begin
-                knobs[rows], scale[rows], takes[rows] = take.knobs, take.scale, span.take
-            begin = end
+        place = max(bisect.bisect_right(lane.begins, start) - 1, 0)
+        for span, begin in zip(lane.spans[place:], lane.begins[place:]):
             if begin >= stop:
                 break
+            first, last = max(begin, start), min(begin + span.segments(size), stop)
+            if first >= last:  # behind the end of the lane
+                continue
+            position = span.start - span.warmup + (first - begin) * size
+            heard = min(position + (last - first) * size, span.stop) - position
+            rows = slice(first - start, last - start)
+            take = self.takes[span.take]
+            for array, audio in zip((dry, wet), take.read(position, position + heard)):
+                array[rows] = _in_segments(audio, last - first, size)
+            index = np.arange((last - first) * size).reshape(-1, size)
+            scored[rows] = (index >= span.start - position) & (index < heard)
+            fresh[rows] = np.arange(first, last) == begin
+            knobs[rows], scale[rows], takes[rows] = take.knobs, take.scale, span.take
         return Batch(*map(torch.from_numpy, (dry, wet, knobs, fresh, scored, scale, takes)))
 
 
@@ -259,10 +275,10 @@ class TrainingLanes(_Lanes):
         played = int(generator.integers(tape[0].stop - tape[0].start))  # of the first span, by the lane before
         source = itertools.cycle(tape)
         span = _without_head(next(source), played)
-        plan = []
+        plan, length = [], len(self)
         for _ in range(self.lanes):
             lane: list[Span] = []
-            room = len(self)
+            room = length
             while room > 0:
                 piece = self._warmed(span)
                 if piece.segments(self.segment_samples) <= room:
@@ -372,10 +388,10 @@ class LaneLoader:
         self._resumes = True
 
     def _read_ahead(self) -> Generator[Batch]:
-        plan = self.lanes.mine(self.epoch)
+        lanes, end = self.lanes.mine(self.epoch), len(self)
         length = max(READ_SAMPLES // self.lanes.segment_samples, 1)  # of a strip, in segments
-        starts = range(self.batch, len(self), length)
-        strips = (functools.partial(self.lanes.read, plan, start, min(start + length, len(self))) for start in starts)
+        starts = range(self.batch, end, length)
+        strips = (functools.partial(self.lanes.read, lanes, start, min(start + length, end)) for start in starts)
         if not self.num_workers:
             for strip in strips:
                 yield strip()

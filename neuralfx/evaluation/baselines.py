@@ -52,16 +52,20 @@ class LinearFilter:
         self.name = "linear-in-sample" if in_sample else "linear"
         self.in_sample = in_sample
         self.taps = taps
+        self._material: Material | None = None
+        self._weights: dict[int, Filter] = {}  # by take of this material: its ranges share one fit
 
     def begin(self, material: Material, index: int) -> Player | None:
-        """Fit the filter and play it."""
-        parts = self._parts(material, index)
-        if not parts:
-            return None
-        weights = [
-            _fit(parts, channel, self.taps, RIDGE) for channel in range(material.aligned[index].channels)
-        ]  # each channel by itself
-        return _Filtering(np.stack(weights))
+        """Fit the filter, unless it was for this take before, and play it."""
+        if self._material is not material:
+            self._material, self._weights = material, {}
+        if index not in self._weights:
+            parts = self._parts(material, index)
+            if not parts:
+                return None
+            channels = range(material.aligned[index].channels)  # each by itself
+            self._weights[index] = np.stack([_fit(parts, channel, self.taps, RIDGE) for channel in channels])
+        return _Filtering(self._weights[index])
 
     def describe(self) -> dict[str, Any]:
         """What it is."""
