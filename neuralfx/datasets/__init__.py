@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from neuralfx.datasets.manifest import Take as Take
     from neuralfx.datasets.manifest import read_recording as read_recording
     from neuralfx.datasets.modules import BossOD3 as BossOD3
+    from neuralfx.datasets.modules import CoreAudioML as CoreAudioML
     from neuralfx.datasets.modules import EGFxSet as EGFxSet
     from neuralfx.datasets.modules import SignalTrainLA2A as SignalTrainLA2A
     from neuralfx.datasets.modules import SimionatoOptical as SimionatoOptical
@@ -29,6 +30,7 @@ _HOMES = {
     "Take": "manifest",
     "read_recording": "manifest",
     "BossOD3": "modules",
+    "CoreAudioML": "modules",
     "EGFxSet": "modules",
     "SignalTrainLA2A": "modules",
     "SimionatoOptical": "modules",

@@ -15,6 +15,7 @@ MODULES = {
     "simionato-optical": "simionato_optical",
     "egfxset": "egfxset",
     "tonetwist": "tonetwist",
+    "coreaudioml": "pairs",
 }
 
 

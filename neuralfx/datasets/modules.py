@@ -189,3 +189,21 @@ class ToneTwist(_PublicDataModule):
         self, root: str | None = None, device: str | None = None, download: bool = False, **options: Any
     ) -> None:
         super().__init__(root, device, download, **options)
+
+
+class CoreAudioML(_PublicDataModule):
+    """HT-1 and Big Muff pairs of Automated-GuitarAmpModelling, at one setting each, with their split.
+
+    Args:
+        root: Folder of the data set; ``data/coreaudioml`` if None.
+        device: ``ht1`` or ``muff``; may be left out if one is there.
+        options: Arguments of :class:`PairedAudioDataModule`, such as ``lanes``.
+
+    Reference:
+        Wright, Damskägg and Välimäki, "Real-time Black-box Modelling with Recurrent Neural Networks", DAFx 2019.
+    """
+
+    dataset = "coreaudioml"
+
+    def __init__(self, root: str | None = None, device: str | None = None, **options: Any) -> None:
+        super().__init__(root, device, False, **options)

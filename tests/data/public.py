@@ -13,6 +13,7 @@ DEVICES = {  # where a folder holds several
     "SimionatoOptical": {"device": "cl1b"},
     "EGFxSet": {"device": "rat"},
     "ToneTwist": {"device": "ampeg-optocomp"},
+    "CoreAudioML": {"device": "ht1"},
 }
 
 
@@ -36,4 +37,5 @@ WRITERS: dict[str, Callable[[Path], object]] = {
     "SimionatoOptical": lambda root: write_pickles(root, "CL1B"),
     "EGFxSet": write_egfxset,
     "ToneTwist": write_tonetwist,
+    "CoreAudioML": layouts.write_split_pairs,
 }
