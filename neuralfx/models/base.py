@@ -20,6 +20,7 @@ from neuralfx.errors import ConfigError, FormatError
 from neuralfx.losses import WeightedSum
 from neuralfx.metrics import ErrorToSignalRatio
 from neuralfx.models import architecture
+from neuralfx.models.averaging import AveragedWeights
 from neuralfx.nn.network import Network, State
 from neuralfx.nn.state import detach, map_state, reset_where
 from neuralfx.streaming import Audio, Stream, process_offline
@@ -48,6 +49,8 @@ class EffectModule(lightning.LightningModule):
             down to ``lr / 100`` at the last epoch.
         lr_decay: Factor of the exponential and stepped schedules; paper 1 uses 0.25, paper 2 uses 0.5.
         lr_decay_epochs: Epochs per factor; paper 1 uses 30, little by little, paper 2 uses 5, in steps.
+        averaging: Decay per step, from 0 to below 1, of the running average of the weights that is validated, saved and
+            tested in their place, see :class:`~neuralfx.models.averaging.AveragedWeights`; 0 averages nothing.
 
     Attributes:
         effect: What is modelled.
@@ -68,12 +71,15 @@ class EffectModule(lightning.LightningModule):
         schedule: str = "constant",
         lr_decay: float = 0.25,
         lr_decay_epochs: float = 30.0,
+        averaging: float = 0.0,
     ) -> None:
         super().__init__()
         if type(self) is EffectModule:
             raise TypeError("EffectModule is the base of all pairs; use one of them, such as LSTMFiLMGLU.")
         if schedule not in SCHEDULES:
             raise ConfigError(f"schedule: expected one of {', '.join(SCHEDULES)}, got {schedule!r}.")
+        if not 0.0 <= averaging < 1.0:
+            raise ConfigError(f"averaging: expected a decay from 0 to below 1, got {averaging}.")
         self.save_hyperparameters()  # the subclass's too
         for added_by_command_line in ("_class_path", "_instantiator"):
             self.hparams.pop(added_by_command_line, None)
@@ -84,6 +90,7 @@ class EffectModule(lightning.LightningModule):
         self.schedule = schedule
         self.lr_decay = lr_decay
         self.lr_decay_epochs = lr_decay_epochs
+        self.averaging = averaging
         self.validation_error = ErrorToSignalRatio()
         self.test_error = ErrorToSignalRatio()
         self.name = ""
@@ -164,6 +171,10 @@ class EffectModule(lightning.LightningModule):
             progress = min(1.0, epoch / max(1, self.trainer.max_epochs or 1))
             return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress))
         return 1.0
+
+    def configure_callbacks(self) -> list[lightning.Callback]:
+        """The average of the weights, if there is to be one."""
+        return [AveragedWeights(decay=self.averaging)] if self.averaging else []
 
     def on_train_start(self) -> None:
         """Bring the lanes that a checkpoint held to where the model is."""
