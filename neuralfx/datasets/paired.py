@@ -59,7 +59,7 @@ class PairedAudioDataModule(LightningDataModule):
             validate.
         test_settings: Settings whose takes test and do nothing else, likewise.
         guard_samples: Samples beside a held-out or unused range that train nothing.
-        align: Whether to estimate and correct the offset of each take on its training part; "auto" leaves offsets
+        align: Whether to estimate and correct the offset of each take on what does not test; "auto" leaves offsets
             of up to 32 samples as they are. False for recordings that are sample-exact. Offsets that the manifest
             states are always corrected.
         correct_polarity: Whether to turn inverted takes around; it is part of the device's sound otherwise.
@@ -315,20 +315,20 @@ class PairedAudioDataModule(LightningDataModule):
         return found.offset_samples
 
     def _align(self, take: Take, recorded: AlignedTake) -> Alignment:
-        """The alignment of one take: stated, or estimated on its longest training range."""
+        """The alignment of one take: stated, or estimated on the longest range that does not test."""
         if take.offset_samples is not None:
             return Alignment(take.offset_samples, 1, 1.0)
         if not self.align:
             return Alignment()
         samples = recorded.samples
-        ranges = self._split(take, recorded)
-        start, stop = max(ranges["train"] or [(0, samples)], key=lambda bounds: bounds[1] - bounds[0])
+        closed = sorted([*self._split(take, recorded)["test"], *self._in_samples(take.unused_s, recorded)])
+        start, stop = max(self._between(closed, samples) or [(0, samples)], key=lambda bounds: bounds[1] - bounds[0])
         if stop < samples and stop - start > 4 * MAX_OFFSET:
-            stop -= MAX_OFFSET  # whatever the offset, nothing held out is looked at
+            stop -= MAX_OFFSET  # whatever the offset, nothing that tests is looked at
         stop = min(stop, start + ALIGNMENT_S * self.effect.sample_rate)
         if stop - start < 1024:
             raise FormatError(
-                f"{take.wet}: expected at least 1024 samples of training audio to align by, got {stop - start}; "
+                f"{take.wet}: expected at least 1024 samples to align by, got {stop - start}; "
                 "pass align=False if the recordings are sample-exact."
             )
         dry, wet = recorded.read(start, stop)
