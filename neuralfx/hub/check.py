@@ -24,20 +24,21 @@ CHECK_TOLERANCE = 1e-5  # largest difference between a replayed check signal and
 
 
 def make_check_audio(sample_rate: int, channels: int = 1) -> npt.NDArray[np.float32]:
-    """One second of test signal: a quarter of noise that fades out, then a sweep from 20 Hz to 0.45 of the rate.
+    """A quarter of a second of test signal: noise that fades out, then a sweep from 20 Hz to 0.45 of the rate.
 
     Args:
         sample_rate: In Hz.
         channels: The same signal is repeated in each.
 
     Returns:
-        Samples up to ±0.5, shape (channels, sample_rate).
+        Samples up to ±0.5, shape (channels, sample_rate // 4).
     """
-    burst = sample_rate // 4
+    length, burst = sample_rate // 4, sample_rate // 16
     noise = np.random.default_rng(0).uniform(-0.5, 0.5, burst) * np.linspace(1.0, 0.0, burst)
-    time = np.arange(sample_rate - burst) / (sample_rate - burst)
+    time = np.arange(length - burst) / (length - burst)
     octaves = math.log(0.45 * sample_rate / 20.0)
-    cycles = 20.0 * 0.75 / octaves * (np.exp(octaves * time) - 1.0)  # integral of the exponentially rising frequency
+    seconds = (length - burst) / sample_rate
+    cycles = 20.0 * seconds / octaves * (np.exp(octaves * time) - 1.0)  # integral of the rising frequency
     sweep = 0.5 * np.sin(2.0 * np.pi * cycles)
     return np.tile(np.concatenate([noise, sweep]).astype(np.float32), (channels, 1))
 
