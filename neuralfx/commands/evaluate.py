@@ -15,7 +15,8 @@ from neuralfx.errors import AudioFileError, ConfigError, FormatError, closest, j
 
 if TYPE_CHECKING:
     from neuralfx.datasets import PairedAudioDataModule
-    from neuralfx.evaluation import Candidate, Evaluation, Excerpt, Material, Model
+    from neuralfx.effect import Effect
+    from neuralfx.evaluation import NAM, Candidate, Evaluation, Excerpt, Material, Model
     from neuralfx.metrics.device import DeviceMeasurements
 
 SPLITS = ("test", "validation", "train", "all")
@@ -35,6 +36,8 @@ knobs, its ranges. Others are read as they describe themselves. --config and the
 
 With -o: evaluation.json (everything), rows.csv, tables.md, tables.tex, index.html, a page to hear and look at, and
 device.json, what test signals say about the first model.
+
+A model of Neural Amp Modeler knows one setting: --nam amp.nam gain=5 tone=0.5 plays the takes that were recorded there.
 
 example: neuralfx evaluate -m la2a-s4d -m runs/la2a-gru/checkpoints/best.ckpt --data recordings -o report/
 """
@@ -79,6 +82,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         help=f"of {', '.join(BASELINES)}, or none; default: identity,linear",
     )  # fmt: skip
     parser.add_argument(
+        "--nam", action="append", nargs="+", default=[], metavar=("FILE", "KNOB=VALUE"),
+        help="model of Neural Amp Modeler, and the knobs' values at which it was made: it plays takes of these values "
+        "only; repeatable",
+    )  # fmt: skip
+    parser.add_argument(
         "--metrics", type=_names, metavar="NAMES", help="such as esr,mae, or all; default: those of the papers"
     )
     parser.add_argument("-o", "--output", metavar="FOLDER", help="write the report here")
@@ -86,16 +94,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     baselines = _check_baselines(arguments.baselines)
 
     from neuralfx.evaluation import BASELINES as MADE
-    from neuralfx.evaluation import choose_metrics, load_models, read_material
+    from neuralfx.evaluation import choose_metrics, load_models, load_nam, read_material
 
     metrics = choose_metrics(arguments.metrics)
     models = load_models(arguments.model)
+    networks = [load_nam(file) for file, *_ in arguments.nam]
     data = find_data(
         arguments.data, models[0], arguments.config, device=arguments.device, validation=arguments.validation,
         test=arguments.test,
     )  # fmt: skip
     material = read_material(data, arguments.data, arguments.split)
-    candidates: list[Candidate] = [*models, *(MADE[name]() for name in baselines)]
+    captures = _captures(arguments.nam, networks, material.effect)
+    candidates: list[Candidate] = [*models, *captures, *(MADE[name]() for name in baselines)]
     evaluation = _measure(material, candidates, metrics)
     _print(evaluation)
     if arguments.output:
@@ -194,6 +204,20 @@ def write_report(
     except OSError as error:
         raise AudioFileError(f"cannot write {folder}: {error}") from error
     return [folder / name for name in contents]
+
+
+def _captures(given: Sequence[Sequence[str]], networks: Sequence[Any], effect: Effect) -> list[NAM]:
+    """Models of Neural Amp Modeler at their settings, each under a name of its own."""
+    from neuralfx.commands.process import parse_knobs
+    from neuralfx.evaluation import NAM
+    from neuralfx.evaluation.candidates import free_name
+
+    captures: list[NAM] = []
+    for (file, *knobs), network in zip(given, networks):
+        capture = NAM(Path(file).name, network, parse_knobs(knobs, effect))
+        capture.name = free_name(capture.name, [other.name for other in captures])
+        captures.append(capture)
+    return captures
 
 
 def _measure(material: Material, candidates: Sequence[Candidate], metrics: Any) -> Evaluation:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -137,10 +137,19 @@ def load_models(names: Sequence[str]) -> list[Model]:
     models: list[Model] = []
     for source in names:
         label, module, recipe = _load_checkpoint(Path(source)) if source.endswith(".ckpt") else _load_packaged(source)
-        labels = itertools.chain([label], (f"{label}-{number}" for number in itertools.count(2)))
-        taken = {model.name for model in models}
-        models.append(Model(next(free for free in labels if free not in taken), module, recipe))
+        models.append(Model(free_name(label, [model.name for model in models]), module, recipe))
     return models
+
+
+def free_name(label: str, taken: Collection[str]) -> str:
+    """The label, or with a number behind it if it is taken.
+
+    Example:
+        >>> free_name("amp", ["amp", "amp-2"])
+        'amp-3'
+    """
+    labels = itertools.chain([label], (f"{label}-{number}" for number in itertools.count(2)))
+    return next(free for free in labels if free not in taken)
 
 
 def _load_packaged(name: str) -> tuple[str, EffectModule, str]:

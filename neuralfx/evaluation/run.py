@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import logging
 import math
 import re
 import sys
@@ -16,6 +15,7 @@ from neuralfx.datasets.lanes import AlignedTake, Span
 from neuralfx.errors import ConfigError, ShapeError, closest, join_words
 from neuralfx.evaluation.candidates import Array, Candidate, Model, Player
 from neuralfx.evaluation.material import Material
+from neuralfx.evaluation.nam import NAM
 from neuralfx.evaluation.rows import Evaluation, Moment, Row
 from neuralfx.metrics import METRICS, TakeMetric
 
@@ -23,8 +23,6 @@ BLOCK_SAMPLES = 65_536
 MOMENTS = 8  # of a take at least, if they are not too short; else they last a second
 LEAST_MOMENT_S = 0.05
 LEAST_SOUND_S = 0.1  # shorter ends of a kind of sound tell nothing
-
-_log = logging.getLogger(__name__)
 
 Metrics = Mapping[str, type[TakeMetric]]
 
@@ -60,21 +58,19 @@ def evaluate(
     """
     scored = [index for index, spans in enumerate(material.spans) if spans]
     for candidate in candidates:
-        if isinstance(candidate, Model):
+        if isinstance(candidate, (Model, NAM)):
             candidate.require_fit(material.effect, [material.recorded[index] for index in scored])
     rows: list[Row] = []
     sounds: list[Row] = []
     moments: list[Moment] = []
-    notes: list[str] = []
+    absent: dict[str, list[str]] = {}
     for index in scored:
         for candidate in candidates:
             meter = _TakeMeter(material, index, candidate.name, metrics)
             for span in material.spans[index]:
                 player = candidate.begin(material, index)
                 if player is None:
-                    note = f"{material.names[index]}: {candidate.name} has nothing to be fitted to."
-                    _log.info(note)
-                    notes.append(note)
+                    absent.setdefault(candidate.name, []).append(material.names[index])
                     break
                 for start, target, estimate in play(player, material.aligned[index], span, block_samples):
                     meter.add(start, target, estimate)
@@ -97,7 +93,7 @@ def evaluate(
         rows=tuple(rows),
         sounds=tuple(sounds),
         moments=tuple(moments),
-        notes=tuple(notes),
+        notes=tuple(_note(name, takes, len(scored)) for name, takes in absent.items()),
     )
 
 
@@ -229,6 +225,12 @@ class _Meter:
 
     def values(self) -> dict[str, float]:
         return {name: _value(metric) for name, metric in self._metrics.items()}
+
+
+def _note(candidate: str, absent: Sequence[str], takes: int) -> str:
+    """What a reader of means should know about a candidate without a part in some of the takes."""
+    which = join_words(absent) if len(absent) < 4 else f"{len(absent)} of {takes} takes"
+    return f"{candidate} has no part in {which}: compare its mean with means of the same takes only."
 
 
 def _value(metric: TakeMetric) -> float:

@@ -12,6 +12,7 @@
     seeds: [0, 1]                              # of weights and of the order of training
     trainer: {max_epochs: 20}                  # instead of what the models' configurations say
     evaluate: {metrics: [esr, mae], baselines: [identity, linear]}
+    published: {od300: od300}                  # data, and the device in papers whose values stand beside ours
     jobs: 2                                    # cells that run side by side
 """
 
@@ -28,8 +29,9 @@ import yaml
 
 from neuralfx.errors import ConfigError, closest, join_words
 from neuralfx.recipes import STUDIES, find_config
+from neuralfx.study.published import published_devices
 
-KEYS = ("name", "models", "data", "seeds", "trainer", "evaluate", "jobs")
+KEYS = ("name", "models", "data", "seeds", "trainer", "evaluate", "published", "jobs")
 # What a cell says goes into a file.
 QUIET = {"enable_progress_bar": False, "enable_model_summary": False}
 # Whatever these are, the result is the same.
@@ -92,6 +94,7 @@ class Study:
         trainer: Arguments of the trainer for all cells.
         metrics: Names of the measures, the first of which matters most.
         baselines: Names of baselines.
+        published: Device in papers whose values stand beside ours, by name of the effect.
         jobs: Cells that run side by side.
     """
 
@@ -102,6 +105,7 @@ class Study:
     trainer: Settings
     metrics: tuple[str, ...]
     baselines: tuple[str, ...]
+    published: dict[str, str]
     jobs: int
 
     def cells(self, folder: Path) -> list[Cell]:
@@ -153,6 +157,7 @@ def read_study(path: str | os.PathLike[str]) -> Study:
         trainer=trainer,
         metrics=_list_of(path, "metrics", evaluate.get("metrics", ["esr"]), str),
         baselines=_list_of(path, "baselines", evaluate.get("baselines", ["identity", "linear"]), str, least=0),
+        published=_require_published(path, given.get("published") or {}, [name for name, _ in data]),
         jobs=_require_jobs(path, given.get("jobs", 1)),
     )
     names = [cell.name for cell in study.cells(Path())]
@@ -228,6 +233,19 @@ def _require_jobs(path: Path, jobs: Any) -> int:
     if not isinstance(jobs, int) or isinstance(jobs, bool) or jobs < 1:
         raise ConfigError(f"{path}: expected a whole number of at least 1 as jobs, got {jobs!r}.")
     return jobs
+
+
+def _require_published(path: Path, given: Any, effects: list[str]) -> dict[str, str]:
+    if not isinstance(given, dict):
+        raise ConfigError(f"{path}: expected data and devices as published, such as {{my-amp: od300}}, got {given!r}.")
+    for effect, device in given.items():
+        if effect not in effects:
+            raise ConfigError(f"{path}: published has {effect!r}, which is not under data: {join_words(effects)}.")
+        if device not in published_devices():
+            raise ConfigError(
+                f"{path}: published: no paper has values of {device!r}; there are {join_words(published_devices())}."
+            )
+    return dict(given)
 
 
 def _list_of(path: Path, key: str, given: Any, kind: type, least: int = 1) -> tuple[Any, ...]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from neuralfx.reports.tables import (
     Cell,
@@ -17,6 +18,8 @@ from neuralfx.reports.tables import (
     render_latex,
     render_markdown,
 )
+from neuralfx.study.plan import Study
+from neuralfx.study.published import Published, explain_published, find_published
 from neuralfx.study.results import Results, Score
 
 WIDE = 20  # ratio of values from which an axis is logarithmic
@@ -26,14 +29,22 @@ if TYPE_CHECKING:
 
 
 def tabulate_effects(results: Results, metric: str) -> Table:
-    """Models by effects: the mean over takes and seeds, average rank, p-value and parameters; baselines below."""
+    """Models by effects: the mean over takes and seeds, average rank, p-value and parameters; baselines below.
+
+    Behind an effect stand the values that papers published for it, if the study wants them.
+    """
     found = results.compare(metric)
     best = "highest" if found.higher_is_better else "lowest"
-    columns = [*(Column(effect, best) for effect in found.effects), Column("rank")]
-    columns += [Column(f"p against {found.best}", None), Column("parameters", None)]
+    published = {effect: _published(results.study, found.models, effect, metric) for effect in found.effects}
+    columns = []
+    for effect in found.effects:
+        columns += [Column(effect, best), *_published_column(effect, published[effect])]
+    columns += [Column("rank"), Column(f"p against {found.best}", None), Column("parameters", None)]
     lines = []
     for name in (*found.models, *found.baselines):
-        cells = [_cell(found.scores.get((name, effect))) for effect in found.effects]
+        cells = []
+        for effect in found.effects:
+            cells += [_cell(found.scores.get((name, effect))), *_published_cell(name, published[effect])]
         cells += [Cell(found.ranks.get(name)), Cell(found.p_values.get(name)), _parameters(results, name)]
         lines.append(Line((name,), tuple(cells)))
     title = f"{metric} on what tests, mean over takes and seeds."
@@ -43,10 +54,17 @@ def tabulate_effects(results: Results, metric: str) -> Table:
 def tabulate_metrics(results: Results, effect: str) -> Table:
     """Models by metrics on one effect, and parameters; baselines below."""
     by_metric = [results.compare(metric) for metric in results.study.metrics]
-    columns = [Column(found.metric, "highest" if found.higher_is_better else "lowest") for found in by_metric]
+    models = by_metric[0].models
+    published = {found.metric: _published(results.study, models, effect, found.metric) for found in by_metric}
+    columns = []
+    for found in by_metric:
+        best = "highest" if found.higher_is_better else "lowest"
+        columns += [Column(found.metric, best), *_published_column(found.metric, published[found.metric])]
     lines = []
-    for name in (*by_metric[0].models, *by_metric[0].baselines):
-        cells = [_cell(found.scores.get((name, effect))) for found in by_metric]
+    for name in (*models, *by_metric[0].baselines):
+        cells = []
+        for found in by_metric:
+            cells += [_cell(found.scores.get((name, effect))), *_published_cell(name, published[found.metric])]
         lines.append(Line((name,), (*cells, _parameters(results, name))))
     title = f"{effect}: all metrics on what tests, mean over takes and seeds."
     return Table(title, ("model",), (*columns, Column("parameters", None)), tuple(lines))
@@ -78,6 +96,13 @@ def explain(results: Results) -> list[str]:
             f"differences of the {pairs} run(s) with the same effect and seed, adjusted after Holm for "
             f"{len(found.pairs)} comparison(s). So many runs cannot give less than {format_value(2.0 ** (1 - pairs))}."
         )
+    shown = [
+        value
+        for metric in results.study.metrics
+        for effect in found.effects
+        for value in _published(results.study, found.models, effect, metric).values()
+    ]
+    sentences += explain_published(shown)
     if results.missing:
         sentences.append(f"Incomplete: there is nothing yet of {', '.join(results.missing)}.")
     return sentences
@@ -138,7 +163,7 @@ def write(results: Results, folder: Path) -> list[Path]:
         markdown += [f"## {table.title}", render_markdown(table)]
     latex = [f"% {sentence}" for sentence in ("needs the package booktabs", *map(escape_latex, sentences))]
     texts = {
-        "results.csv": render_csv(results.to_dicts()),
+        "results.csv": render_csv(_raw_rows(results)),
         "table.md": "\n\n".join([*markdown, "\n".join(f"- {sentence}" for sentence in sentences)]) + "\n",
         "table.tex": "\n\n".join(["\n".join(latex), *map(render_latex, tables)]) + "\n",
     }
@@ -157,6 +182,41 @@ def _cell(score: Score | None) -> Cell:
     if score is None:
         return Cell(None)
     return Cell(score.mean, "" if math.isnan(score.deviation) else f"± {format_value(score.deviation)}")
+
+
+def _published(study: Study, models: Iterable[str], effect: str, metric: str) -> dict[str, Published]:
+    """What papers have of the models' pairs on an effect by a metric, by model."""
+    values = {
+        model: find_published(study.published[effect], study.models[model][0]["class_path"].rpartition(".")[2], metric)
+        for model in models
+        if effect in study.published
+    }
+    return {model: value for model, value in values.items() if value is not None}
+
+
+def _published_column(title: str, published: Mapping[str, Published]) -> list[Column]:
+    """No column where there is nothing."""
+    return [Column(f"{title} in paper", None)] if published else []
+
+
+def _published_cell(model: str, published: Mapping[str, Published]) -> list[Cell]:
+    if not published:
+        return []
+    value = published.get(model)
+    return [Cell(None) if value is None else Cell(value.value, "" if value.is_certain else "?")]
+
+
+def _raw_rows(results: Results) -> list[dict[str, Any]]:
+    """A row per take and run; behind the metrics what papers have of the model on the effect, if they do."""
+    rows = results.to_dicts()
+    for metric in results.study.metrics:
+        for effect in results.study.data:
+            published = _published(results.study, results.study.models, effect, metric)
+            for row in rows:
+                if row["effect"] == effect and row["model"] in published:
+                    value = published[row["model"]]
+                    row.update({f"{metric}_in_paper": value.value, f"{metric}_source": value.source})
+    return rows
 
 
 def _parameters(results: Results, name: str) -> Cell:

@@ -2,18 +2,17 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from pathlib import Path
 
 import pytest
+import torch
 
 from neuralfx.commands.evaluate import find_data, main
-from neuralfx.errors import ConfigError, FormatError, ModelNotFoundError
+from neuralfx.errors import ConfigError, FormatError, KnobError, ModelNotFoundError
 from neuralfx.evaluation import Model
 from tests.checks import tiny_model, two_knobs
 from tests.data.generate import RATE
 
-RECORDINGS = os.environ.get("NEURALFX_RECORDINGS", "")
 RECIPE = """\
 data:
   class_path: neuralfx.datasets.PairedAudioDataModule
@@ -120,11 +119,20 @@ def test_bad_use_is_told(recordings: Path, packaged: str, tmp_path: Path) -> Non
         main(["-m", "od300-lstm", "--data", str(recordings)])
 
 
-@pytest.mark.skipif(not RECORDINGS, reason="NEURALFX_RECORDINGS names no folder of recordings")
-@pytest.mark.parametrize(("name", "esr"), [("la2a-s4d", 0.02213865), ("od300-lstm", 0.08305110)])
-def test_bundled_models_are_as_good_as_their_cards_say(name: str, esr: float, tmp_path: Path) -> None:
-    main(["-m", name, "--data", RECORDINGS, "--metrics", "esr", "-o", str(tmp_path)])
-    means = json.loads((tmp_path / "evaluation.json").read_text(encoding="utf-8"))["means"]
-    assert next(mean for mean in means if mean["model"] == name)["values"]["esr"]["value"] == pytest.approx(
-        esr, rel=1e-4
-    )
+def test_a_model_of_nam_is_measured_at_its_setting(
+    recordings: Path, packaged: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = torch.nn.Conv1d(1, 1, 1)
+    network.receptive_field, network.sample_rate = 1, float(RATE)  # type: ignore[assignment]
+    network.forward = lambda audio, pad_start: audio  # type: ignore[assignment]
+    monkeypatch.setattr("neuralfx.evaluation.load_nam", {"a/amp.nam": network, "b/amp.nam": network}.__getitem__)
+    argv = ["-m", packaged, "--data", str(recordings), "--metrics", "esr", "-o", str(tmp_path / "report")]
+    assert main([*argv, "--nam", "a/amp.nam", "drive=0.25", "tone=0.75", "--nam", "b/amp.nam", "drive=0.25"]) == 0
+    printed = capsys.readouterr().out
+    assert "amp.nam at drive 0.25, tone 0.75" in printed and "amp.nam at drive 0.25 " in printed
+    assert "compare its mean with means of the same takes only" in printed
+    assert "amp.nam at drive 0.25, tone 0.75" in (tmp_path / "report/tables.md").read_text(encoding="utf-8")
+    with pytest.raises(KnobError, match="no knob 'gain'"):
+        main([*argv, "--nam", "a/amp.nam", "gain=1"])
+    with pytest.raises(ConfigError, match="got none of"):
+        main([*argv, "--nam", "a/amp.nam", "drive=0.99"])

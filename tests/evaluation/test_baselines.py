@@ -72,7 +72,7 @@ def test_a_take_that_only_tests_is_fitted_by_takes_of_its_setting(filtered: Mate
 def test_a_take_without_anything_to_fit_is_noted(filtered: Material) -> None:
     found = evaluate(dataclasses.replace(filtered, training=((),)), [Identity(), LinearFilter()], ESR)
     assert [row.model for row in found.rows] == ["identity"]
-    assert found.notes == ("output.wav: linear has nothing to be fitted to.",)
+    assert found.notes == ("linear has no part in output.wav: compare its mean with means of the same takes only.",)
     assert np.isnan(found.mean("linear", "esr").value)
 
 

@@ -21,7 +21,7 @@ def save_checkpoint(path: Path) -> Path:
 def test_bundled_models_bring_their_recipe() -> None:
     (model,) = load_models(["od300-lstm"])
     assert model.name == "od300-lstm" and "device: od300" in model.recipe
-    assert model.describe()["parameters"] == 5125
+    assert model.describe()["parameters"] == 4933
 
 
 def test_equal_names_are_told_apart() -> None:

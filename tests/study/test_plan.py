@@ -64,6 +64,12 @@ def test_baselines_are_measured_once_per_effect() -> None:
     assert cells[0].baselines == ("identity", "linear")
 
 
+def test_published_values_are_wanted_by_device_and_change_no_cell() -> None:
+    study = read(published={"amp": "la2a"})
+    assert (study.published, read().published) == ({"amp": "la2a"}, {})
+    assert study.cells(Path()) == read().cells(Path())
+
+
 def test_other_settings_are_told_from_those_that_change_nothing(tmp_path: Path) -> None:
     def cell(**changes: Any) -> Any:
         return read(data={"amp": {**AMP, **changes}}).cells(tmp_path)[0]
@@ -90,6 +96,9 @@ def test_other_settings_are_told_from_those_that_change_nothing(tmp_path: Path) 
         ({"models": ["od300"]}, "expected a section model with a class_path"),
         ({"models": [{"a b": {"config": "lstm"}}]}, "expected a name of letters"),
         ({"data": {"a": {"config": "od300", "class_path": "BossOD3"}}}, "leave one out"),
+        ({"published": ["amp"]}, "expected data and devices as published"),
+        ({"published": {"od300": "od300"}}, "'od300', which is not under data: amp"),
+        ({"published": {"amp": "fuzz"}}, "no paper has values of 'fuzz'; there are boss-od3, cl1b"),
         ({"seeds": [0, 0]}, "expected a list of different ints as seeds"),
         ({"seeds": 3}, "expected a list of different ints as seeds"),
         ({"jobs": 0}, "at least 1 as jobs, got 0"),

@@ -99,6 +99,33 @@ def test_several_metrics_give_a_table_per_metric_and_one_per_effect(study: Make)
     assert [column.title for column in found[2].columns] == ["esr", "mae", "parameters"]
 
 
+def test_published_values_stand_beside_ours_where_pair_device_and_metric_are_the_same(study: Make) -> None:
+    pairs = {
+        "mine": {"class_path": "neuralfx.models.EDFiLMGLU", "error": 0.1},
+        "other": {"class_path": "x", "error": 1},
+    }
+    mine = study(models=pairs, published={"amp": "od300"}, evaluate={"metrics": ["esr", "mse", "mae"]})
+    run(mine, mine.cells(OUT), OUT)
+    results = read_results(mine, mine.cells(OUT))
+    esr, mse, mae, by_metric = tables.tabulate(results)
+    assert [column.title for column in esr.columns[:3]] == ["amp", "amp in paper", "rank"]
+    assert [line.cells[1].value for line in esr.lines] == [0.154, None, None, None]
+    assert all(ranks[1] is None for ranks in esr.ranks())
+    assert mse.lines[0].cells[1] == (3.57e-4, "?")
+    assert [column.title for column in mae.columns[:2]] == ["amp", "rank"]
+    titles = ["esr", "esr in paper", "mse", "mse in paper", "mae", "parameters"]
+    assert [column.title for column in by_metric.columns] == titles
+    tables.write(results, OUT)
+    texts = {name: (OUT / name).read_text(encoding="utf-8") for name in ("results.csv", "table.md", "table.tex")}
+    assert texts["results.csv"].splitlines()[0].endswith(",esr_in_paper,esr_source,mse_in_paper,mse_source")
+    told = '0.154,"simionato, table 4, OD300 Overdrive: ED",0.000357,"simionato, table 3, OD300 Overdrive: ED (power of'
+    assert told in texts["results.csv"].splitlines()[1]
+    assert texts["results.csv"].splitlines()[-1].endswith(",,,,")
+    assert "| 0.154 |" in texts["table.md"] and "3.57e-04 ?" in texts["table.md"]
+    assert r"$3.57\cdot10^{-4}$ ?" in texts["table.tex"] and "& 0.154 &" in texts["table.tex"]
+    assert all("no real recurrence" in texts[name] for name in ("table.md", "table.tex"))
+
+
 def test_the_files_hold_every_take_and_the_tables(study: Make) -> None:
     mine = study()
     run(mine, mine.cells(OUT), OUT)
