@@ -24,6 +24,7 @@ Array = npt.NDArray[Any]
 TAPERS = ("linear", "logarithmic")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+_PROGRAM = re.compile(r"\b(virtual|simulated|plug-?in)\b", re.IGNORECASE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -254,6 +255,11 @@ class Effect:
             raise FormatError(
                 f"effect {self.slug}: expected at most 64 knobs with distinct names, got {', '.join(names)}."
             )
+
+    @property
+    def is_virtual(self) -> bool:
+        """Whether the device is a program, as its full name says then: ``virtual``, ``simulated`` or ``plug-in``."""
+        return bool(_PROGRAM.search(self.device))
 
     def normalise(self, values: Mapping[str, Any] | None = None, length: int | None = None) -> npt.NDArray[np.float32]:
         """Turn knob values by name, in the device's own units, into what a network sees.

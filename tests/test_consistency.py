@@ -17,6 +17,7 @@ from neuralfx.hub.package import load_folder, read_config, replay_check
 from neuralfx.hub.registry import bundled, bundled_folder
 from neuralfx.models import architecture
 from neuralfx.models.catalogue import ARCHITECTURES
+from neuralfx.reports.gallery import copy_card
 
 ROOT = Path(__file__).parent.parent
 
@@ -41,7 +42,8 @@ def test_every_bundled_model_proves_itself_and_has_recipe_and_card(name: str) ->
     assert read_config(folder).name == name
     assert (ROOT / "configs/recipes" / f"{name}.yaml").is_file()
     card = (ROOT / "model_cards" / f"{name}.md").read_text(encoding="utf-8")
-    assert card == (folder / "README.md").read_text(encoding="utf-8")
+    assert card == copy_card(folder, ROOT / "model_cards")
+    assert not [link for link in re.findall(r"!\[.*\]\((.+)\)", card) if not (ROOT / "model_cards" / link).is_file()]
 
 
 @pytest.mark.parametrize("name", catalogue.names())

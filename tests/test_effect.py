@@ -132,3 +132,18 @@ def test_knobs_print_as_a_table(effect: Effect) -> None:
     assert lines[0].split() == ["knob", "range", "or", "positions", "taper", "default"]
     assert lines[2] == "cutoff  20 to 20000 Hz      logarithmic  632.456 Hz"
     assert effect.knobs["mode"].positions == ("soft", "hard")
+
+
+@pytest.mark.parametrize(
+    ("device", "is_virtual"),
+    [
+        ("Teletronix LA-2A optical compressor", False),
+        ("x42 darc, a virtual compressor", True),
+        ("UA Pultec Passive EQ plug-in", True),
+        ("Simulated passive equaliser", True),
+        ("Virtuoso pedal", False),
+        ("", False),
+    ],
+)
+def test_a_device_that_is_a_program_says_so_in_its_name(device: str, is_virtual: bool) -> None:
+    assert Effect("it", 48_000, device=device).is_virtual is is_virtual

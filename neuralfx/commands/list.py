@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Sequence
 from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from neuralfx.commands import ArgumentParser
@@ -24,18 +27,27 @@ COST_HEAD = ("architecture", "tail", "parameters", "multiply-adds", "FLOPs", "wi
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print the models, or the architectures, and return the exit status.
+    """Print the models, or the architectures, or write a gallery, and return the exit status.
 
     Args:
         argv: Arguments after ``neuralfx list``; None takes those of the process.
 
     Raises:
+        ConfigError: If options do not go together.
         HubError: If the Hub was asked for and does not answer.
+        FormatError: If a model of the gallery is damaged.
+        AudioFileError: If the gallery cannot be written.
     """
     parser = ArgumentParser(prog="neuralfx list", description="List models by name.")
     parser.add_argument("pattern", nargs="?", default="*", help="shell pattern such as 'la2a*'; default: all")
-    parser.add_argument("--hub", action="store_true", help="also ask the Hugging Face Hub (needs the network)")
-    parser.add_argument(
+    others = parser.add_mutually_exclusive_group()
+    others.add_argument("--hub", action="store_true", help="also ask the Hugging Face Hub (needs the network)")
+    others.add_argument(
+        "--gallery",
+        metavar="FOLDER",
+        help="write README.md and gallery.html there: the models with their numbers, pictures, sounds and cards",
+    )
+    others.add_argument(
         "--architectures",
         action="store_true",
         help="list architectures instead, with the tails of their models' names; parameters for 0, 1, 2 and 4 knobs; "
@@ -43,6 +55,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         "without recurrence sees; latency in samples",
     )
     arguments = parser.parse_args(argv)
+    if arguments.gallery and (names := list_models(arguments.pattern)):
+        return _write_gallery(Path(arguments.gallery), names)
     if arguments.architectures:
         rows: list[tuple[str, ...]] = [COST_HEAD, *_cost_rows()]
     else:
@@ -55,6 +69,20 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"No model is named like {arguments.pattern!r}; 'neuralfx list' shows all{where}.")
             return 0
     print(align(rows))
+    return 0
+
+
+def _write_gallery(folder: Path, names: Sequence[str]) -> int:
+    from tqdm import tqdm
+
+    from neuralfx.engine import SWITCH
+    from neuralfx.reports.gallery import write_gallery
+
+    os.environ.setdefault(SWITCH, "wait")  # the same loops play everything, so that the same files come again
+    with tqdm(total=len(names), unit=" models", disable=None, leave=False, file=sys.stderr) as progress:
+        written = write_gallery(folder, names, progress.update)
+    for path in written:
+        print(path)
     return 0
 
 

@@ -262,8 +262,9 @@ def _limits(effect: Effect, data: Mapping[str, Any]) -> str:
             f"Of all combinations of its knobs, {len(settings)} were recorded: those in the table of takes. "
             "Other combinations have never been compared with the device."
         )
+    model = "program" if effect.is_virtual else "one unit"
     points.append(
-        "It models the one unit that was recorded, at the levels at which it was recorded; others may differ."
+        f"It models the {model} that was recorded, at the levels at which it was recorded; others may differ."
     )
     points.append(
         "Its noise and hum are not modelled, and it adds aliasing where the device would distort very high notes."

@@ -11,7 +11,7 @@ from neuralfx.files import sha256
 from neuralfx.hub.package import CARD, CONFIG, WEIGHTS
 from neuralfx.hub.remote import find_models
 
-CHECKSUMS = "SHA256SUMS"  # beside the bundled models; written by: sha256sum */* > SHA256SUMS
+CHECKSUMS = "SHA256SUMS"  # beside the bundled models; written by: sha256sum */*.* > SHA256SUMS
 
 
 def normalise_name(name: str) -> str:

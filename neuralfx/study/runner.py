@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
 
 from neuralfx.files import sha256
 from neuralfx.reports.benchmark import THREAD_VARIABLES
@@ -250,17 +249,18 @@ class _Progress:
         self._bar = tqdm(
             total=cells, unit="", disable=None, leave=False, file=sys.stderr, bar_format="{desc} |{bar}| {unit}"
         )
-        self._redirected = logging_redirect_tqdm([logging.getLogger("neuralfx")])
+        self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> _Progress:
+        self._stack.callback(self._bar.close)
         if not self._bar.disable:
-            self._redirected.__enter__()
+            from tqdm.contrib.logging import logging_redirect_tqdm  # warns in notebooks, which have no such bar
+
+            self._stack.enter_context(logging_redirect_tqdm([logging.getLogger("neuralfx")]))
         return self
 
     def __exit__(self, *error: Any) -> None:
-        if not self._bar.disable:
-            self._redirected.__exit__(*error)
-        self._bar.close()
+        self._stack.close()
 
     def describe(self) -> str:
         """Cells that are over, and an estimate of the time that is left."""

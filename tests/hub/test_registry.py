@@ -75,7 +75,7 @@ def test_every_bundled_file_has_its_checksum() -> None:
     folder = registry._bundle()
     assert registry.checksums() == {
         path.relative_to(folder).as_posix(): sha256(path) for path in folder.glob("*/*") if path.is_file()
-    }, "in neuralfx/bundled: sha256sum */* > SHA256SUMS"
+    }, "in neuralfx/bundled: sha256sum */*.* > SHA256SUMS"
 
 
 def test_the_folder_of_bundled_models_is_inside_the_package() -> None:
