@@ -1,4 +1,7 @@
-"""Every shipped configuration trains for a step; those of the pairs do so in the contract."""
+"""Every shipped configuration trains for a step; those of the pairs do so in the contract.
+
+Configurations of devices differ in little more than names: most are only tried with ``pytest -m slow``.
+"""
 
 from __future__ import annotations
 
@@ -23,23 +26,33 @@ OTHERS = [
     for path in sorted(CONFIGS.rglob("*.yaml"))
     if path.parent.name != "studies" and (path.parent.name != "models" or path.stem not in TAILS)
 ]
-KNOBS = {"od300": {"level": 0.25, "tone": 0.75}, "la2a": {"peak_reduction": 0.4, "switch": 1}}
+QUICK = {"od300", "la2a", "ts9-gx", "od300-lstm", "la2a-s4d", "darc-x42-s6"}
 
 
-def write_devices(root: Path) -> None:
-    """The devices that configurations name, with their knobs and generated audio."""
-    devices: dict[str, Any] = {}
-    for name, knobs in KNOBS.items():
-        (root / name).mkdir(parents=True)
-        dry = music(3 * RATE)
-        soundfile.write(root / name / "input.wav", dry, RATE, "FLOAT")
-        soundfile.write(root / name / "take.wav", np.tanh(2 * dry), RATE, "FLOAT")
-        takes = [{"file": "take.wav", "knobs": knobs}]
-        devices[name] = {"device": name, "sample_rate": RATE, "input": "input.wav", "takes": takes}
-    (root / "recordings.json").write_text(json.dumps(devices), encoding="utf-8")
+def cases() -> list[Any]:
+    """All of them; those of devices that are not quick are slow."""
+    of_devices = (path for path in OTHERS if "device: " in path.read_text(encoding="utf-8"))
+    slow = {path for path in of_devices if path.stem not in QUICK}
+    return [pytest.param(path, marks=[pytest.mark.slow] * (path in slow), id=path.stem) for path in OTHERS]
 
 
-@pytest.mark.parametrize("path", OTHERS, ids=lambda path: path.stem)
+def write_device(root: Path, given: dict[str, Any]) -> None:
+    """The device that a configuration names, with its knobs at their defaults and generated audio."""
+    name = given.get("device", "od300")
+    (root / name).mkdir(parents=True)
+    dry = music(3 * RATE)
+    soundfile.write(root / name / "input.wav", dry, RATE, "FLOAT")
+    soundfile.write(root / name / "take.wav", np.tanh(2 * dry), RATE, "FLOAT")
+    knobs = {
+        knob.get("column", knob["name"]): 1 if "positions" in knob else knob["default"] / knob.get("factor", 1.0)
+        for knob in given.get("knobs", [])
+    }
+    takes = [{"file": "take.wav", "knobs": knobs or {"level": 0.25, "tone": 0.75}}]
+    device = {"device": name, "sample_rate": RATE, "input": "input.wav", "takes": takes}
+    (root / "recordings.json").write_text(json.dumps({name: device}), encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", cases())
 def test_a_configuration_trains_for_a_step(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("WANDB_SILENT", "true")
@@ -57,12 +70,14 @@ def test_a_configuration_trains_for_a_step(path: Path, tmp_path: Path, monkeypat
         arguments += [f"--data.{key}={value}" for key, value in DEVICES.get(public, {}).items()]
         arguments += ["--data.align", "false", "--data.segment_samples", "64", "--data.guard_samples", "0"]
     else:
-        write_devices(root)
-        if "device" not in config.get("data", {}).get("init_args", {}):
+        given = config.get("data", {}).get("init_args", {})
+        write_device(root, given)
+        if "device" not in given:
             arguments += ["--data.device", "od300"]
     settings = {
         "data.root": root, "data.warmup_s": 0.01, "data.evaluation_warmup_s": 0.01,
         "run": "run", "trainer.max_epochs": 1, "trainer.limit_train_batches": 4, "trainer.accelerator": "cpu",
+        "trainer.check_val_every_n_epoch": 1,
         "trainer.enable_progress_bar": "false", "trainer.enable_model_summary": "false",
     }  # fmt: skip
     if path.stem == "wandb":

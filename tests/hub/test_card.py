@@ -152,7 +152,8 @@ def test_the_hub_takes_the_card(config: dict[str, Any]) -> None:
 @pytest.mark.parametrize("name", bundled())
 def test_bundled_cards_are_as_they_are_rendered(name: str) -> None:
     folder = bundled_folder(name)
-    assert read_card(folder) == render_card(read_config(folder).to_dict())
+    files = sorted(path.relative_to(folder).as_posix() for path in folder.glob("pictures/*.png"))
+    assert read_card(folder) == render_card(read_config(folder).to_dict(), files=files)
 
 
 def test_the_template_has_the_sections_of_a_card(config: dict[str, Any]) -> None:
