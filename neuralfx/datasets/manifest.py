@@ -20,6 +20,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import math
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -64,6 +65,10 @@ class Take:
     channel: int | None = None
     offset_samples: int | None = None
     unused_s: Ranges = ()
+
+    def is_at(self, setting: Mapping[str, KnobValue]) -> bool:
+        """Whether it was recorded at the values that a setting names; knobs that it leaves out may stand anywhere."""
+        return all(name in self.values and _is_same(self.values[name], value) for name, value in setting.items())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -425,3 +430,9 @@ def _ranges(value: object, what: str) -> Ranges:
         return tuple((float(start), float(stop)) for start, stop in value)  # type: ignore[attr-defined]
     except (TypeError, ValueError) as error:
         raise FormatError(f"{what}: expected [[start, stop], ...] in seconds, got {value!r}.") from error
+
+
+def _is_same(recorded: KnobValue, wanted: KnobValue) -> bool:
+    if isinstance(recorded, str) or isinstance(wanted, str):
+        return recorded == wanted
+    return math.isclose(recorded, wanted, rel_tol=1e-6, abs_tol=1e-9)

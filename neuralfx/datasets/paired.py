@@ -7,7 +7,7 @@ import functools
 import itertools
 import logging
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -276,7 +276,7 @@ class PairedAudioDataModule(LightningDataModule):
         for name, settings in self.settings.items():
             for setting in settings:
                 self.effect.normalise(setting)
-                if not any(_is_at_one_of(take, [setting]) for take in self.recording.takes):
+                if not any(take.is_at(setting) for take in self.recording.takes):
                     raise FormatError(f"data: {name}_settings: no take was recorded at {setting}; see the manifest.")
 
     def _check(self, take: Take) -> tuple[AudioInfo, AudioInfo]:
@@ -353,7 +353,7 @@ class PairedAudioDataModule(LightningDataModule):
             stated = self.recording.held_out_s.items()
             held_out = {name: self._in_samples(seconds, aligned) for name, seconds in stated}
         elif None in given.values() and any(other.split for other in self.recording.takes):
-            chosen = (name for name, settings in self.settings.items() if _is_at_one_of(take, settings))
+            chosen = (name for name, settings in self.settings.items() if any(map(take.is_at, settings)))
             role = next(chosen, take.split or "train")
             if role != "train":
                 whole = self._between(unused, aligned.samples)
@@ -374,7 +374,7 @@ class PairedAudioDataModule(LightningDataModule):
 
     def _plays(self, take: Take, split: str) -> bool:
         """Whether a take belongs to a split, by the settings that are held out."""
-        tests, validates = (_is_at_one_of(take, self.settings[name]) for name in ("test", "validation"))
+        tests, validates = (any(map(take.is_at, self.settings[name])) for name in ("test", "validation"))
         if split == "test":
             return tests or not self.settings["test"]
         if split == "validation":
@@ -446,17 +446,6 @@ class PairedAudioDataModule(LightningDataModule):
     def _evaluation(self, split: str) -> LaneLoader:
         spans = self._spans(split, self.evaluation_warmup_s)
         return LaneLoader(EvaluationLanes(self._takes, spans, self.lanes, self.segment_samples), self.num_workers)
-
-
-def _is_at_one_of(take: Take, settings: Iterable[Mapping[str, KnobValue]]) -> bool:
-    """Whether a take was recorded at the values that one of the settings names."""
-    return any(all(_is_same(take.values[name], value) for name, value in setting.items()) for setting in settings)
-
-
-def _is_same(recorded: KnobValue, wanted: KnobValue) -> bool:
-    if isinstance(recorded, str) or isinstance(wanted, str):
-        return recorded == wanted
-    return math.isclose(recorded, wanted, rel_tol=1e-6, abs_tol=1e-9)
 
 
 def _overlap(ranges: Sequence[Range], others: Sequence[Range]) -> list[Range]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -48,7 +47,7 @@ class NAM:
 
     def begin(self, material: Material, index: int) -> Player | None:
         """The model from silence on; None for a take of another setting."""
-        if not self._is_setting_of(material.recorded[index]):
+        if not material.recorded[index].is_at(self.knobs):
             return None
         channels = material.aligned[index].channels  # each by itself
         if type(self.network).__name__ == "LSTM":
@@ -81,15 +80,12 @@ class NAM:
                 f"{self.name}: expected recordings of {self.sample_rate} Hz, got {effect.sample_rate} Hz. "
                 "Resample the recordings, or pass a model of their rate."
             )
-        if not any(map(self._is_setting_of, takes)):
+        if not any(take.is_at(self.knobs) for take in takes):
             settings = dict.fromkeys(describe_knobs(take.values) for take in takes)
             raise ConfigError(
                 f"{self.name}: expected a setting that was recorded, got none of {'; '.join(settings)}. Pass one of "
                 "these."
             )
-
-    def _is_setting_of(self, take: Take) -> bool:
-        return all(name in take.values and _is_same(take.values[name], value) for name, value in self.knobs.items())
 
 
 def load_nam(path: str | os.PathLike[str]) -> Any:
@@ -158,9 +154,3 @@ class _Recurrent:
 def _plain(output: torch.Tensor) -> Array:
     array: Array = output.numpy()
     return array
-
-
-def _is_same(one: KnobValue, other: KnobValue) -> bool:
-    if isinstance(one, str) or isinstance(other, str):
-        return one == other
-    return math.isclose(one, other, rel_tol=1e-6, abs_tol=1e-9)

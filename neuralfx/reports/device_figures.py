@@ -226,13 +226,23 @@ def _figure(title: str, *titles: str) -> tuple[Figure, Any]:
     panels = figure.subplots(1, len(titles), squeeze=False)[0]
     for axes, text in zip(panels, titles):
         axes.set_title(text, color=INK, fontsize=9)
-        axes.tick_params(colors=INK, which="both", labelsize=8)
-        axes.spines[:].set_color(GRID)
-        for label in (axes.xaxis.label, axes.yaxis.label):
-            label.set(color=INK, fontsize=9)
-        axes.grid(True, color=GRID, linewidth=0.6)
-        axes.set_axisbelow(True)
+        style_axes(axes, 9)
     return figure, panels
+
+
+def style_axes(axes: Any, label_size: float) -> None:
+    """Give axes the colours of a page and a grid.
+
+    Args:
+        axes: Of matplotlib.
+        label_size: Size of their labels, in points.
+    """
+    axes.tick_params(colors=INK, which="both", labelsize=8)
+    axes.spines[:].set_color(GRID)
+    for label in (axes.xaxis.label, axes.yaxis.label):
+        label.set(color=INK, fontsize=label_size)
+    axes.grid(True, color=GRID, linewidth=0.6)
+    axes.set_axisbelow(True)
 
 
 def _styles(results: Mapping[str, Any], name: str, labels: list[str]) -> Iterator[tuple[int, dict[str, Any]]]:

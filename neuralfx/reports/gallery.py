@@ -8,23 +8,21 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import html
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from importlib import resources
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from neuralfx import __version__
 from neuralfx.datasets.manifest import KnobValue
 from neuralfx.errors import AudioFileError
 from neuralfx.evaluation.rows import describe_knobs
 from neuralfx.hub.package import ModelConfig, load_folder, read_card, read_config
 from neuralfx.hub.registry import bundled_folder
+from neuralfx.reports.frame import escape, fill_page
 from neuralfx.reports.gallery_media import SHAPE_DB, SHAPE_HZ, SINE_HZ, SWEEP_DB, write_dry, write_picture, write_sound
 from neuralfx.reports.tables import Cell, Column, Line, Table, format_value, render_markdown
 
@@ -191,27 +189,18 @@ def render_page(entries: Sequence[Entry]) -> str:
     Args:
         entries: The models, in the order of :func:`read_entries`.
     """
-    sections = [("All models", f"<p>{_text(MEASURE)}</p>{_sortable(entries)}<p>{_text(LISTEN)}</p>")]
+    sections = [("All models", f"<p>{escape(MEASURE)}</p>{_sortable(entries)}<p>{escape(LISTEN)}</p>")]
     for models in _by_device(entries):
-        about = f'<p class="quiet">{_text(_describe_device(models[0]))}</p>'
+        about = f'<p class="quiet">{escape(_describe_device(models[0]))}</p>'
         sections.append((models[0].device, about + "".join(map(_article, models))))
-    contents = {
-        "title": "Models that come with neuralfx",
-        "subtitle": _text(_summary(entries)),
-        "style": f"{_resource('page.css')}\n{_resource('gallery.css')}",
-        "navigation": "".join(
-            f'<li><a href="#section{index}">{_text(title)}</a></li>' for index, (title, _) in enumerate(sections)
-        ),
-        "sections": "\n".join(
-            f'<section aria-labelledby="section{index}"><h2 id="section{index}">{_text(title)}</h2>\n'
-            f"{content}</section>"
-            for index, (title, content) in enumerate(sections)
-        ),
-        "version": _text(__version__),
-        "sounds": "[]",
-        "script": _resource("gallery.js"),
-    }
-    return re.sub(r"\{\{(\w+)\}\}", lambda match: contents[match[1]], _resource("page.html"))
+    return fill_page(
+        title="Models that come with neuralfx",
+        subtitle=_summary(entries),
+        sections=sections,
+        styles=["page.css", "gallery.css"],
+        script="gallery.js",
+        sounds="[]",
+    )
 
 
 def copy_card(place: Path, folder: Path) -> str:
@@ -292,15 +281,15 @@ def _describe_device(entry: Entry) -> str:
 
 def _article(entry: Entry) -> str:
     players = "".join(
-        f'<li><audio controls preload="none" src="{_text(path)}" aria-label="{_text(f"{entry.name}: {setting}")}">'
-        f"</audio><span>{_text(setting)}</span></li>"
+        f'<li><audio controls preload="none" src="{escape(path)}" aria-label="{escape(f"{entry.name}: {setting}")}">'
+        f"</audio><span>{escape(setting)}</span></li>"
         for setting, path in [("dry", DRY), *entry.sounds]
     )
-    name = _text(entry.name)
+    name = escape(entry.name)
     return (
         f'<article id="{name}" aria-labelledby="{name}-title"><h3 id="{name}-title">{name}</h3>'
-        f'<p class="quiet">{_text(entry.facts)}; <a href="{name}.md">card</a></p><ul class="sounds">{players}</ul>'
-        f'<figure><img src="{_text(entry.picture)}" alt="{_text(entry.caption)}" loading="lazy"></figure></article>'
+        f'<p class="quiet">{escape(entry.facts)}; <a href="{name}.md">card</a></p><ul class="sounds">{players}</ul>'
+        f'<figure><img src="{escape(entry.picture)}" alt="{escape(entry.caption)}" loading="lazy"></figure></article>'
     )
 
 
@@ -320,21 +309,13 @@ def _sortable(entries: Sequence[Entry]) -> str:
 
 
 def _cells(entry: Entry) -> Iterator[str]:
-    yield f'<th scope="row"><a href="#{_text(entry.name)}">{_text(entry.name)}</a></th>'
+    yield f'<th scope="row"><a href="#{escape(entry.name)}">{escape(entry.name)}</a></th>'
     origin = "virtual" if entry.is_virtual else "hardware"
     for text in (entry.device, origin, entry.config.architecture, entry.config.licence):
-        yield f'<td class="label">{_text(text)}</td>'
+        yield f'<td class="label">{escape(text)}</td>'
     for value in entry.values:
         yield f'<td data-value="{"" if value is None else value}">{format_value(value)}</td>'
 
 
 def _count(number: int, thing: str) -> str:
     return f"{number} {thing}{'s' * (number != 1)}"
-
-
-def _text(text: Any) -> str:
-    return html.escape(str(text), quote=True)
-
-
-def _resource(name: str) -> str:
-    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8").rstrip("\n")

@@ -18,7 +18,8 @@ from neuralfx.datasets.manifest import KnobValue
 from neuralfx.evaluation.rows import describe_knobs
 from neuralfx.metrics.device import measure_frequency_response, measure_gain_curve, measure_transfer_curve
 from neuralfx.models.base import EffectModule
-from neuralfx.reports.evaluation_figures import DRY, GRID, INK, MODELS
+from neuralfx.reports.device_figures import style_axes
+from neuralfx.reports.evaluation_figures import DRY, INK, MODELS
 from neuralfx.reports.loudness import SILENCE_LUFS, loudness_lufs
 
 LOUDNESS_LUFS = -23.0
@@ -105,7 +106,7 @@ def plot_model(model: EffectModule, settings: Sequence[Mapping[str, KnobValue]])
     _draw_untouched(level, curve.levels_db, curve.levels_db)
     _draw_untouched(transfer, shape.input, shape.input / shape.input.max())
     for axes in panels:
-        _style(axes)
+        style_axes(axes, 8)
     figure.legend(loc="outside lower center", ncols=3, frameon=False, labelcolor=INK, fontsize=8)
     return figure
 
@@ -131,12 +132,3 @@ def _show_at_least(axes: Any, range_db: float) -> None:
     low, high = axes.get_ylim()
     if high - low < range_db:
         axes.set_ylim((low + high - range_db) / 2, (low + high + range_db) / 2)
-
-
-def _style(axes: Any) -> None:
-    axes.tick_params(colors=INK, which="both", labelsize=8)
-    axes.spines[:].set_color(GRID)
-    for label in (axes.xaxis.label, axes.yaxis.label):
-        label.set(color=INK, fontsize=8)
-    axes.grid(True, color=GRID, linewidth=0.6)
-    axes.set_axisbelow(True)

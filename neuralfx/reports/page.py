@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import html
 import itertools
 import json
 import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from importlib import resources
 from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 
-from neuralfx import __version__
 from neuralfx.evaluation.excerpts import Excerpt, take_powers
 from neuralfx.evaluation.rows import Evaluation, Moment, describe_knobs, mean_interval
 from neuralfx.metrics.device import DeviceMeasurements
 from neuralfx.reports import evaluation_figures as figures
 from neuralfx.reports.device_figures import plot_device
 from neuralfx.reports.evaluation_tables import means_table, settings_table, sounds_table, takes_table
+from neuralfx.reports.frame import escape, fill_page
 from neuralfx.reports.tables import Cell, Table, format_value
 from neuralfx.reports.voices import Voice, heard_estimates, voices_of
 
@@ -83,23 +80,14 @@ def _render(evaluation: Evaluation, parts: Sequence[_Part], device: str) -> str:
         f"{effect.device or effect.slug}, {takes} take{'s' * (takes != 1)}, {seconds:.1f} s ({evaluation.part}), "
         f"{effect.sample_rate} Hz."
     )
-    anchors = [f"section{index}" for index in range(len(sections))]
-    contents = {
-        "title": _text(f"Evaluation of {', '.join(models) or 'baselines'}"),
-        "subtitle": _text(facts),
-        "style": _resource("page.css"),
-        "navigation": "".join(
-            f'<li><a href="#{anchor}">{_text(title)}</a></li>' for anchor, (title, _) in zip(anchors, sections)
-        ),
-        "sections": "\n".join(
-            f'<section aria-labelledby="{anchor}"><h2 id="{anchor}">{_text(title)}</h2>\n{content}</section>'
-            for anchor, (title, content) in zip(anchors, sections)
-        ),
-        "version": _text(__version__),
-        "sounds": f"[{','.join(part.sound for part in parts)}]",
-        "script": _resource("page.js"),
-    }
-    return re.sub(r"\{\{(\w+)\}\}", lambda match: contents[match[1]], _resource("page.html"))
+    return fill_page(
+        title=f"Evaluation of {', '.join(models) or 'baselines'}",
+        subtitle=facts,
+        sections=sections,
+        styles=["page.css"],
+        script="page.js",
+        sounds=f"[{','.join(part.sound for part in parts)}]",
+    )
 
 
 def _sections(evaluation: Evaluation, parts: Sequence[_Part], device: str) -> Iterator[tuple[str, str]]:
@@ -121,14 +109,14 @@ def _results(evaluation: Evaluation) -> str:
         for candidate in evaluation.candidates:
             mean = evaluation.mean(candidate["name"], "esr").value
             if math.isfinite(mean):
-                name = f"<strong>{_text(candidate['name'])}</strong>"
+                name = f"<strong>{escape(candidate['name'])}</strong>"
                 level = 10 * math.log10(max(mean, 1e-12))
                 sentences.append(
                     f"<li>{name}: the error has {format_value(100 * mean)} % of the energy of the device's output "
-                    f"({level:+.1f} dB){_text(': ' + candidate['explanation']) if 'explanation' in candidate else ''}."
+                    f"({level:+.1f} dB){escape(': ' + candidate['explanation']) if 'explanation' in candidate else ''}."
                     "</li>"
                 )
-    notes = "".join(f"<p>{_text(note)}</p>" for note in evaluation.notes)
+    notes = "".join(f"<p>{escape(note)}</p>" for note in evaluation.notes)
     legend = (
         '<p class="quiet">Best values are bold, second best underlined. In brackets: 95 % confidence by bootstrap over '
         "takes; with few takes it is a rough guide.</p>"
@@ -155,11 +143,11 @@ def _worst_moments(evaluation: Evaluation, excerpts: Sequence[Excerpt]) -> str:
         items.append(
             f'<li><button type="button" data-excerpt="{found[moment]}" '
             f'data-at="{max(moment.start_s - excerpt.start_s - 0.1, 0):.3f}">Play {moment.start_s:.2f} to '
-            f"{moment.stop_s:.2f} s</button> error {level}, {_text(describe_knobs(excerpt.knobs))}, "
-            f"{_text(excerpt.take)}</li>"
+            f"{moment.stop_s:.2f} s</button> error {level}, {escape(describe_knobs(excerpt.knobs))}, "
+            f"{escape(excerpt.take)}</li>"
         )
     return (
-        f"<p>Where {_text(evaluation.first_model)} errs most: the level of the error relative to the level of the "
+        f"<p>Where {escape(evaluation.first_model)} errs most: the level of the error relative to the level of the "
         f'whole take. A button jumps there and plays.</p><ol class="moments">{"".join(items)}</ol>'
     )
 
@@ -169,8 +157,8 @@ def _article(evaluation: Evaluation, index: int, excerpt: Excerpt, voices: Seque
     title = f"{excerpt.title.capitalize()}: {excerpt.take}"
     facts = f"{describe_knobs(excerpt.knobs)}; {excerpt.start_s:.2f} to {excerpt.start_s + excerpt.duration_s:.2f} s"
     return (
-        f'<article id="excerpt{index}" aria-labelledby="title{index}"><h3 id="title{index}">{_text(title)}</h3>'
-        f'<p class="quiet">{_text(facts)}</p>{_player(evaluation, index, excerpt, voices)}'
+        f'<article id="excerpt{index}" aria-labelledby="title{index}"><h3 id="title{index}">{escape(title)}</h3>'
+        f'<p class="quiet">{escape(facts)}</p>{_player(evaluation, index, excerpt, voices)}'
         f"<details{' open' if not index else ''}><summary>Figures</summary>"
         f"{''.join(_figures(evaluation, index, excerpt))}</details></article>"
     )
@@ -190,8 +178,8 @@ def _player(evaluation: Evaluation, index: int, excerpt: Excerpt, voices: Sequen
         shown = "" if gain is None else f"<small>{gain:+.1f} dB</small>"
         radios.append(
             f'<label class="voice" style="--tint: var(--{tint})"><input type="radio" name="voice{index}" '
-            f'value="{_text(value)}"{" checked" if value == "voice:target" else ""}><i></i>'
-            f"<span>{number + 1} {_text(label)}</span>{shown}</label>"
+            f'value="{escape(value)}"{" checked" if value == "voice:target" else ""}><i></i>'
+            f"<span>{number + 1} {escape(label)}</span>{shown}</label>"
         )
     length = f"{excerpt.duration_s:.3f}"
     return (
@@ -223,7 +211,7 @@ def _wave(evaluation: Evaluation, excerpt: Excerpt) -> str:
         path(
             signal,
             _tint(name, evaluation),
-            f'data-voice="{_text(name)}" data-shown="{"yes" * (name == "target") or "no"}"',
+            f'data-voice="{escape(name)}" data-shown="{"yes" * (name == "target") or "no"}"',
         )
         for name, signal in signals.items()
     )
@@ -231,7 +219,7 @@ def _wave(evaluation: Evaluation, excerpt: Excerpt) -> str:
         path(
             error,
             _tint(name, evaluation),
-            f'data-error="{_text(name)}" data-shown="{"yes" if name == first else "no"}"',
+            f'data-error="{escape(name)}" data-shown="{"yes" if name == first else "no"}"',
         )
         for name, error in errors.items()
     )
@@ -244,12 +232,12 @@ def _wave(evaluation: Evaluation, excerpt: Excerpt) -> str:
     label = "Waveform of the target and, below it on the same scale, of the error; shaded are the worst moments."
     return (
         f'<figure><div class="wave"><svg viewBox="0 0 {WAVE_WIDTH} {2 * WAVE_HEIGHT}" preserveAspectRatio="none" '
-        f'role="img" aria-label="{_text(label)}">{marks}'
+        f'role="img" aria-label="{escape(label)}">{marks}'
         f'<g class="behind">{path(excerpt.target, "target", "")}</g>{voices}'
         f'<line class="lane" x1="0" x2="{WAVE_WIDTH}" y1="{WAVE_HEIGHT}" y2="{WAVE_HEIGHT}"/>'
         f'<g transform="translate(0 {WAVE_HEIGHT})">{lower}</g></svg>'
         '<span class="name" style="top: .3rem">output</span>'
-        f'<span class="name error-name" style="top: 52%">{_text(f"error of {first}" if first else "")}</span>'
+        f'<span class="name error-name" style="top: 52%">{escape(f"error of {first}" if first else "")}</span>'
         '<div class="head"></div></div><figcaption>The chosen voice over the target, and the error (target less '
         "estimate) on the same scale; a click jumps there, shaded are the worst moments.</figcaption></figure>"
     )
@@ -287,7 +275,7 @@ def _figures(evaluation: Evaluation, index: int, excerpt: Excerpt) -> Iterator[s
     ]
     for number, (kind, figure, sentence) in enumerate(drawn):
         svg = figures.figure_to_svg(figure, sentence, f"f{index}x{number}-")
-        yield f'<figure class="{kind}">{svg}<figcaption>{_text(sentence)}</figcaption></figure>'
+        yield f'<figure class="{kind}">{svg}<figcaption>{escape(sentence)}</figcaption></figure>'
 
 
 def _knobs(evaluation: Evaluation) -> str:
@@ -309,7 +297,7 @@ def _knobs(evaluation: Evaluation) -> str:
         for across, down in pairs
     ]
     sentence = (
-        f"<p>Mean {_text(metric)} at the recorded settings, the stronger the colour the worse: shows where on its "
+        f"<p>Mean {escape(metric)} at the recorded settings, the stronger the colour the worse: shows where on its "
         "knobs a model is weak.</p>"
     )
     return (
@@ -339,16 +327,16 @@ def _map(
         return f'<td style="--error: {share:.3f}">{format_value(value)}</td>'
 
     def written(value: Any) -> str:
-        return _text(value if isinstance(value, str) else format(value, "g"))
+        return escape(value if isinstance(value, str) else format(value, "g"))
 
     head = "".join(f'<th scope="col">{written(value)}</th>' for value in values[across])
     lines = "".join(
         f'<tr><th scope="row">{written(value)}</th>{"".join(cell((value, other)) for other in values[across])}</tr>'
         for value in (values[down] if down else [""])
     )
-    corner = _text(f"{down} \\ {across}" if down else across)
+    corner = escape(f"{down} \\ {across}" if down else across)
     return (
-        f'<div class="scroll"><table class="map"><caption>{_text(model)}: {_text(metric)}</caption>'
+        f'<div class="scroll"><table class="map"><caption>{escape(model)}: {escape(metric)}</caption>'
         f'<thead><tr><th class="label" scope="col">{corner}</th>{head}</tr></thead><tbody>{lines}</tbody></table></div>'
     )
 
@@ -365,7 +353,7 @@ def _takes(evaluation: Evaluation) -> str:
     if len(takes) > 1:
         sentence = f"{metric} of every take: how much the models differ, and which takes are hard for all of them."
         svg = figures.figure_to_svg(figures.plot_takes(takes, values, metric, colours), sentence, "takes-")
-        figure = f"<figure>{svg}<figcaption>{_text(sentence)}</figcaption></figure>"
+        figure = f"<figure>{svg}<figcaption>{escape(sentence)}</figcaption></figure>"
     return (
         f"{figure}<details><summary>All metrics by take</summary>{_table(takes_table(evaluation))}"
         '<p class="quiet">In brackets: 95 % confidence by bootstrap over the moments of the take.</p></details>'
@@ -379,9 +367,9 @@ def _device(measured: Mapping[str, DeviceMeasurements]) -> str:
     drawn = []
     for name, figure in plot_device(measured).items():
         svg = figures.figure_to_svg(figure, DEVICE_SENTENCES[name], f"device-{name}-")
-        drawn.append(f"<figure>{svg}<figcaption>{_text(DEVICE_SENTENCES[name])}</figcaption></figure>")
+        drawn.append(f"<figure>{svg}<figcaption>{escape(DEVICE_SENTENCES[name])}</figcaption></figure>")
     noise = "".join(
-        f"<li>{_text(name)}: noise {result.noise.noise_db:.0f} dB, DC {result.noise.dc:.2g}.</li>"
+        f"<li>{escape(name)}: noise {result.noise.noise_db:.0f} dB, DC {result.noise.dc:.2g}.</li>"
         for name, result in measured.items()
     )
     return (
@@ -393,7 +381,7 @@ def _device(measured: Mapping[str, DeviceMeasurements]) -> str:
 
 def _metrics(evaluation: Evaluation) -> str:
     entries = "".join(
-        f"<dt>{_text(name)}</dt><dd>{_text(what['explanation'])} "
+        f"<dt>{escape(name)}</dt><dd>{escape(what['explanation'])} "
         f"{'Higher' if what['higher_is_better'] else 'Lower'} is better.</dd>"
         for name, what in evaluation.metrics.items()
     )
@@ -408,9 +396,9 @@ def main_metric(evaluation: Evaluation) -> str:
 def _turned(table: Table) -> str:
     """A table of few lines and many columns in HTML, with a line for each column."""
     ranks = table.ranks()
-    head = "".join(f'<th scope="col">{_text(line.labels[0])}</th>' for line in table.lines)
+    head = "".join(f'<th scope="col">{escape(line.labels[0])}</th>' for line in table.lines)
     rows = "".join(
-        f'<tr><th scope="row">{_text(column.title)}</th>'
+        f'<tr><th scope="row">{escape(column.title)}</th>'
         f"{''.join(_cell(line.cells[index], ranks[number][index]) for number, line in enumerate(table.lines))}</tr>"
         for index, column in enumerate(table.columns)
     )
@@ -419,18 +407,18 @@ def _turned(table: Table) -> str:
 
 def _table(table: Table) -> str:
     """A table in HTML, for eyes and screen readers."""
-    head = "".join(f'<th scope="col" class="label">{_text(label)}</th>' for label in table.labels)
-    head += "".join(f'<th scope="col">{_text(column.title)}</th>' for column in table.columns)
+    head = "".join(f'<th scope="col" class="label">{escape(label)}</th>' for label in table.labels)
+    head += "".join(f'<th scope="col">{escape(column.title)}</th>' for column in table.columns)
     lines = []
     for index, (line, ranks) in enumerate(zip(table.lines, table.ranks())):
         first, *others = line.labels
         labels = ""
         if not table.grouped:
-            labels = f'<th scope="row">{_text(first)}</th>'
+            labels = f'<th scope="row">{escape(first)}</th>'
         elif table.starts_group(index):
             rows = sum(other.labels[0] == first for other in table.lines)
-            labels = f'<th scope="rowgroup" rowspan="{rows}">{_text(first)}</th>'
-        labels += "".join(f'<th scope="row">{_text(label)}</th>' for label in others)
+            labels = f'<th scope="rowgroup" rowspan="{rows}">{escape(first)}</th>'
+        labels += "".join(f'<th scope="row">{escape(label)}</th>' for label in others)
         cells = "".join(map(_cell, line.cells, ranks))
         lines.append(f"<tr>{labels}{cells}</tr>")
     return _scrolling(table.title, head, "".join(lines))
@@ -438,14 +426,14 @@ def _table(table: Table) -> str:
 
 def _cell(cell: Cell, rank: int | None) -> str:
     mark = {1: ' class="best"', 2: ' class="second"'}.get(rank or 0, "")
-    spread = f"<small>{_text(cell.spread)}</small>" if cell.spread else ""
+    spread = f"<small>{escape(cell.spread)}</small>" if cell.spread else ""
     return f"<td><span{mark}>{format_value(cell.value)}</span>{spread}</td>"
 
 
 def _scrolling(title: str, head: str, rows: str) -> str:
     return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{_text(title)}"><table>'
-        f"<caption>{_text(title)}</caption><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(title)}"><table>'
+        f"<caption>{escape(title)}</caption><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
 
 
@@ -457,11 +445,3 @@ def _tint(name: str, evaluation: Evaluation) -> str:
 def _json_for_page(content: Any) -> str:
     """JSON inside of a script element, which ends at the first ``</``."""
     return json.dumps(content, allow_nan=False).replace("<", "\\u003c")
-
-
-def _text(text: str) -> str:
-    return html.escape(text, quote=True)
-
-
-def _resource(name: str) -> str:
-    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8").rstrip("\n")
