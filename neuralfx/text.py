@@ -1,8 +1,8 @@
-"""Tables and sizes as plain text."""
+"""Tables, sizes and settings as plain text."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 
 def align(rows: Sequence[Sequence[str]]) -> str:
@@ -36,3 +36,14 @@ def readable_size(size: int) -> str:
             break
         value /= 1000
     return f"{size} B" if unit == "B" else f"{value:.1f} {unit}"
+
+
+def describe_knobs(knobs: Mapping[str, float | str]) -> str:
+    """Knob values as people write them: ``peak_reduction 40, mode limit``; a dash without knobs.
+
+    Example:
+        >>> describe_knobs({"peak_reduction": 40.0, "mode": "limit"})
+        'peak_reduction 40, mode limit'
+    """
+    written = (f"{name} {value if isinstance(value, str) else format(value, 'g')}" for name, value in knobs.items())
+    return ", ".join(written) or "-"

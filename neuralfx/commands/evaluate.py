@@ -211,12 +211,13 @@ def _captures(given: Sequence[Sequence[str]], networks: Sequence[Any], effect: E
     from neuralfx.commands.process import parse_knobs
     from neuralfx.evaluation import NAM
     from neuralfx.evaluation.candidates import free_name
+    from neuralfx.text import describe_knobs
 
     captures: list[NAM] = []
-    for (file, *knobs), network in zip(given, networks):
-        capture = NAM(Path(file).name, network, parse_knobs(knobs, effect))
-        capture.name = free_name(capture.name, [other.name for other in captures])
-        captures.append(capture)
+    for (file, *values), network in zip(given, networks):
+        knobs = parse_knobs(values, effect)
+        label = f"{Path(file).name} at {describe_knobs(knobs)}" if knobs else Path(file).name
+        captures.append(NAM(free_name(label, [other.name for other in captures]), network, knobs))
     return captures
 
 

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 from neuralfx.datasets.manifest import KnobValue
 from neuralfx.errors import AudioError
 from neuralfx.evaluation.candidates import Model
-from neuralfx.evaluation.rows import describe_knobs
 from neuralfx.metrics.device import DeviceMeasurements, measure_device
+from neuralfx.text import describe_knobs
 
 MOST_SETTINGS = 3  # figures tell so many apart
 

@@ -19,7 +19,7 @@ from neuralfx.effect import Effect
 from neuralfx.errors import ConfigError, FormatError
 from neuralfx.evaluation.candidates import Array, Player
 from neuralfx.evaluation.material import Material
-from neuralfx.evaluation.rows import describe_knobs
+from neuralfx.text import describe_knobs
 
 STANDARD_RATE = 48_000  # of files that state no rate
 
@@ -30,13 +30,13 @@ class NAM:
     It plays the takes that were recorded at its setting and has no part in the others.
 
     Args:
-        name: What it is called in tables, in front of the setting.
+        name: What it is called in tables.
         network: From :func:`load_nam`.
         knobs: Values of the knobs at which the device was modelled; one that is left out may have any value.
     """
 
     def __init__(self, name: str, network: Any, knobs: Mapping[str, KnobValue]) -> None:
-        self.name = f"{name} at {describe_knobs(knobs)}" if knobs else name
+        self.name = name
         self.network = network
         self.knobs = dict(knobs)
 
@@ -83,8 +83,8 @@ class NAM:
         if not any(take.is_at(self.knobs) for take in takes):
             settings = dict.fromkeys(describe_knobs(take.values) for take in takes)
             raise ConfigError(
-                f"{self.name}: expected a setting that was recorded, got none of {'; '.join(settings)}. Pass one of "
-                "these."
+                f"{self.name}: expected a setting that was recorded ({'; '.join(settings)}), got "
+                f"{describe_knobs(self.knobs)}."
             )
 
 

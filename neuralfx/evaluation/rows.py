@@ -12,6 +12,7 @@ import numpy as np
 from neuralfx import __version__
 from neuralfx.datasets.manifest import KnobValue
 from neuralfx.effect import Effect
+from neuralfx.text import describe_knobs
 
 RESAMPLES = 2000
 LEVEL = 0.95
@@ -167,17 +168,6 @@ class Evaluation:
             "moments": [{**moment._asdict(), "take": self.takes[moment.take]} for moment in self.moments],
         }
         return dict(_plain(content))
-
-
-def describe_knobs(knobs: Mapping[str, KnobValue]) -> str:
-    """Knob values as people write them: ``peak_reduction 40, mode limit``; a dash without knobs.
-
-    Example:
-        >>> describe_knobs({"peak_reduction": 40.0, "mode": "limit"})
-        'peak_reduction 40, mode limit'
-    """
-    written = (f"{name} {value if isinstance(value, str) else format(value, 'g')}" for name, value in knobs.items())
-    return ", ".join(written) or "-"
 
 
 def collect(rows: Iterable[Row], key: Callable[[Row], Hashable]) -> dict[tuple[Any, str], dict[str, list[float]]]:

@@ -19,12 +19,12 @@ import numpy as np
 
 from neuralfx.datasets.manifest import KnobValue
 from neuralfx.errors import AudioFileError
-from neuralfx.evaluation.rows import describe_knobs
 from neuralfx.hub.package import ModelConfig, load_folder, read_card, read_config
 from neuralfx.hub.registry import bundled_folder
 from neuralfx.reports.frame import escape, fill_page
 from neuralfx.reports.gallery_media import SHAPE_DB, SHAPE_HZ, SINE_HZ, SWEEP_DB, write_dry, write_picture, write_sound
 from neuralfx.reports.tables import Cell, Column, Line, Table, format_value, render_markdown
+from neuralfx.text import describe_knobs
 
 MOST_SETTINGS = 3
 MEDIA = "gallery"  # folder of pictures and sounds, beside the pages

@@ -15,12 +15,12 @@ from PIL import Image  # which matplotlib brings
 
 from neuralfx import audio
 from neuralfx.datasets.manifest import KnobValue
-from neuralfx.evaluation.rows import describe_knobs
 from neuralfx.metrics.device import measure_frequency_response, measure_gain_curve, measure_transfer_curve
 from neuralfx.models.base import EffectModule
 from neuralfx.reports.device_figures import style_axes
 from neuralfx.reports.evaluation_figures import DRY, INK, MODELS
 from neuralfx.reports.loudness import SILENCE_LUFS, loudness_lufs
+from neuralfx.text import describe_knobs
 
 LOUDNESS_LUFS = -23.0
 HEADROOM = 0.89  # full scale less 1 dB

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from matplotlib.figure import Figure
 
 from neuralfx.evaluation.excerpts import Excerpt, take_powers
-from neuralfx.evaluation.rows import Evaluation, Moment, describe_knobs, mean_interval
+from neuralfx.evaluation.rows import Evaluation, Moment, mean_interval
 from neuralfx.metrics.device import DeviceMeasurements
 from neuralfx.reports import evaluation_figures as figures
 from neuralfx.reports.device_figures import plot_device
@@ -19,6 +19,7 @@ from neuralfx.reports.evaluation_tables import means_table, settings_table, soun
 from neuralfx.reports.frame import escape, fill_page
 from neuralfx.reports.tables import Cell, Table, format_value
 from neuralfx.reports.voices import Voice, heard_estimates, voices_of
+from neuralfx.text import describe_knobs
 
 LARGEST_BYTES = 14_000_000
 MOST_SPECTROGRAMS = 5

@@ -1,4 +1,7 @@
-"""Measures the run of a cell: ``python -m neuralfx.study.measure FOLDER METRICS BASELINES``."""
+"""Measures the run of a cell: ``python -m neuralfx.study.measure FOLDER WHAT``.
+
+WHAT is JSON with the arguments of :func:`measure`.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +9,18 @@ import importlib
 import json
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from neuralfx.errors import ConfigError, NeuralfxError, closest, join_words
-from neuralfx.evaluation import BASELINES, Model, evaluate, read_material
+from neuralfx.evaluation import BASELINES, NAM, Candidate, Model, evaluate, load_nam, read_material
 from neuralfx.metrics import METRICS
 from neuralfx.models.base import load_checkpoint
 from neuralfx.study.plan import SETTINGS
-from neuralfx.study.results import MEASURES, MODEL
+from neuralfx.study.results import CAPTURE, MEASURES, MODEL
 
 
 def require_known(metrics: Sequence[str], baselines: Sequence[str]) -> None:
@@ -38,13 +41,16 @@ def require_known(metrics: Sequence[str], baselines: Sequence[str]) -> None:
                 raise ConfigError(f"evaluate: no {kind} is called {name!r}; {hint}")
 
 
-def measure(folder: Path, metrics: Sequence[str], baselines: Sequence[str]) -> Path:
-    """Measure the best checkpoint of a run, and baselines, on the part of its data that tests.
+def measure(
+    folder: Path, metrics: Sequence[str], baselines: Sequence[str] = (), capture: Mapping[str, Any] | None = None
+) -> Path:
+    """Measure the best checkpoint of a run, and what stands beside it, on the part of its data that tests.
 
     Args:
         folder: Folder of the run, with the settings of its cell.
         metrics: Names of metrics.
         baselines: Names of baselines.
+        capture: ``file`` and ``knobs`` of a model of NAM.
 
     Returns:
         The file with the results, for :func:`~neuralfx.study.results.read_measures`.
@@ -58,10 +64,15 @@ def measure(folder: Path, metrics: Sequence[str], baselines: Sequence[str]) -> P
     network = load_checkpoint(folder / "checkpoints" / "best.ckpt")
     material = read_material(data, settings["init_args"].get("root") or "")
     chosen = {name: METRICS[name] for name in metrics}
-    found = evaluate(material, [Model(MODEL, network), *(BASELINES[name]() for name in baselines)], chosen)
+    candidates: list[Candidate] = [Model(MODEL, network), *(BASELINES[name]() for name in baselines)]
+    if capture is not None:
+        candidates.append(NAM(CAPTURE, load_nam(capture["file"]), capture["knobs"]))
+    found = evaluate(material, candidates, chosen)
+    operations = network.network.operations(moving=False)
     content: dict[str, Any] = {
         "metrics": {name: {"higher_is_better": bool(metric.higher_is_better)} for name, metric in chosen.items()},
-        "parameters": sum(parameter.numel() for parameter in network.network.parameters()),
+        "parameters": {told["name"]: told["parameters"] for told in found.candidates if "parameters" in told},
+        "multiply_adds": None if operations is None else operations.multiplications,
         "rows": [
             {"candidate": row.model, "take": row.take, "knobs": row.knobs, "values": row.values} for row in found.rows
         ],
@@ -76,6 +87,6 @@ def measure(folder: Path, metrics: Sequence[str], baselines: Sequence[str]) -> P
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
-        measure(Path(sys.argv[1]), *(names.split(",") if names else [] for names in sys.argv[2:4]))
+        measure(Path(sys.argv[1]), **json.loads(sys.argv[2]))
     except NeuralfxError as error:
         sys.exit(f"neuralfx: {error}")

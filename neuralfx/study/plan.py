@@ -11,7 +11,10 @@
       my-amp: {class_path: PairedAudioDataModule, root: recordings, device: my-amp}
     seeds: [0, 1]                              # of weights and of the order of training
     trainer: {max_epochs: 20}                  # instead of what the models' configurations say
-    evaluate: {metrics: [esr, mae], baselines: [identity, linear]}
+    evaluate:
+      metrics: [esr, mae]
+      baselines: [identity, linear]
+      nam: {od300: {file: nam/od300.nam, knobs: {level: 0.5}}}   # a model of NAM and the one setting that it knows
     published: {od300: od300}                  # data, and the device in papers whose values stand beside ours
     jobs: 2                                    # cells that run side by side
 """
@@ -23,10 +26,11 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
+from neuralfx.datasets.manifest import KnobValue
 from neuralfx.errors import ConfigError, closest, join_words
 from neuralfx.recipes import STUDIES, find_config
 from neuralfx.study.published import published_devices
@@ -41,6 +45,18 @@ SETTINGS = "cell.yaml"
 Settings = dict[str, Any]
 
 
+class Capture(NamedTuple):
+    """A model of Neural Amp Modeler that stands beside the models of a study.
+
+    Attributes:
+        file: Its file ``.nam``.
+        knobs: The setting at which it was trained.
+    """
+
+    file: Path
+    knobs: dict[str, KnobValue]
+
+
 @dataclasses.dataclass(frozen=True)
 class Cell:
     """One run of a study.
@@ -52,6 +68,7 @@ class Cell:
         settings: Configuration of the run, as ``neuralfx fit`` reads it.
         folder: Folder of the run.
         baselines: Baselines that are measured beside the model; of one cell per effect.
+        capture: Model of NAM that is measured beside it; of the same cell, if there is one.
     """
 
     model: str
@@ -60,6 +77,7 @@ class Cell:
     settings: Settings
     folder: Path
     baselines: tuple[str, ...] = ()
+    capture: Capture | None = None
 
     @property
     def name(self) -> str:
@@ -94,6 +112,7 @@ class Study:
         trainer: Arguments of the trainer for all cells.
         metrics: Names of the measures, the first of which matters most.
         baselines: Names of baselines.
+        captures: Models of NAM by name of the effect.
         published: Device in papers whose values stand beside ours, by name of the effect.
         jobs: Cells that run side by side.
     """
@@ -105,6 +124,7 @@ class Study:
     trainer: Settings
     metrics: tuple[str, ...]
     baselines: tuple[str, ...]
+    captures: dict[str, Capture]
     published: dict[str, str]
     jobs: int
 
@@ -121,9 +141,11 @@ class Study:
                         "model": arguments,
                         "data": {**data, "init_args": {"seed": seed, **data["init_args"]}},
                     }
-                    baselines = self.baselines if (model, seed) == first else ()
                     place = folder / "cells" / f"{model}-{effect}-seed{seed}"
-                    cells.append(Cell(model, effect, seed, settings, place, baselines))
+                    cell = Cell(model, effect, seed, settings, place)
+                    if (model, seed) == first:
+                        cell = dataclasses.replace(cell, baselines=self.baselines, capture=self.captures.get(effect))
+                    cells.append(cell)
         return cells
 
 
@@ -145,10 +167,10 @@ def read_study(path: str | os.PathLike[str]) -> Study:
     evaluate = given.get("evaluate") or {}
     trainer = given.get("trainer") or {}
     for key, value in (("evaluate", evaluate), ("trainer", trainer)):
-        if not isinstance(value, dict):
-            raise ConfigError(f"{path}: expected a mapping under {key}, got {value!r}.")
-    _refuse_others(path, evaluate, ("metrics", "baselines"))
+        _require_mapping(path, key, value)
+    _refuse_others(path, evaluate, ("metrics", "baselines", "nam"))
     data = _entries(path, "data", given["data"])
+    effects = [name for name, _ in data]
     study = Study(
         name=_require_name(path, str(given.get("name", path.stem))),
         models={name: _resolve(path, "model", name, own) for name, own in _entries(path, "models", given["models"])},
@@ -157,7 +179,8 @@ def read_study(path: str | os.PathLike[str]) -> Study:
         trainer=trainer,
         metrics=_list_of(path, "metrics", evaluate.get("metrics", ["esr"]), str),
         baselines=_list_of(path, "baselines", evaluate.get("baselines", ["identity", "linear"]), str, least=0),
-        published=_require_published(path, given.get("published") or {}, [name for name, _ in data]),
+        captures=_require_captures(path, evaluate.get("nam") or {}, effects),
+        published=_require_published(path, given.get("published") or {}, effects),
         jobs=_require_jobs(path, given.get("jobs", 1)),
     )
     names = [cell.name for cell in study.cells(Path())]
@@ -229,16 +252,35 @@ def _require_name(path: Path, name: str) -> str:
     return name
 
 
+def _require_mapping(path: Path, key: str, given: Any) -> Settings:
+    if not isinstance(given, dict):
+        raise ConfigError(f"{path}: expected a mapping under {key}, got {given!r}.")
+    return given
+
+
 def _require_jobs(path: Path, jobs: Any) -> int:
     if not isinstance(jobs, int) or isinstance(jobs, bool) or jobs < 1:
         raise ConfigError(f"{path}: expected a whole number of at least 1 as jobs, got {jobs!r}.")
     return jobs
 
 
+def _require_captures(path: Path, given: Any, effects: list[str]) -> dict[str, Capture]:
+    """Files are relative to the study."""
+    captures = {}
+    for effect, capture in _require_mapping(path, "nam", given).items():
+        if effect not in effects:
+            raise ConfigError(f"{path}: nam has {effect!r}, which is not under data: {join_words(effects)}.")
+        if not isinstance(capture, dict) or set(capture) != {"file", "knobs"} or not isinstance(capture["knobs"], dict):
+            raise ConfigError(
+                f"{path}: expected a file and its setting as nam of {effect}, such as "
+                f"{{file: {effect}.nam, knobs: {{gain: 0.5}}}}, got {capture!r}."
+            )
+        captures[effect] = Capture(path.parent / str(capture["file"]), dict(capture["knobs"]))
+    return captures
+
+
 def _require_published(path: Path, given: Any, effects: list[str]) -> dict[str, str]:
-    if not isinstance(given, dict):
-        raise ConfigError(f"{path}: expected data and devices as published, such as {{my-amp: od300}}, got {given!r}.")
-    for effect, device in given.items():
+    for effect, device in _require_mapping(path, "published", given).items():
         if effect not in effects:
             raise ConfigError(f"{path}: published has {effect!r}, which is not under data: {join_words(effects)}.")
         if device not in published_devices():

@@ -15,18 +15,19 @@ from neuralfx.study.statistics import average_ranks, holm, permutation_test
 
 MEASURES = "measures.json"
 MODEL = "model"  # the candidate that is no baseline
+CAPTURE = "nam"  # the model of NAM, of one setting
 
 
 class Row(NamedTuple):
     """The measures of a take.
 
     Attributes:
-        model: Name of the model, or of a baseline.
+        model: Name of the model, of a baseline, or ``nam``.
         effect: Name of the effect.
-        seed: Seed of the run; None for baselines.
+        seed: Seed of the run; None for what is not trained in the study.
         take: Name of the take.
         knobs: Value of every knob, in its unit or as a position.
-        parameters: Of the model; None for baselines.
+        parameters: Of a model; None for baselines.
         values: Value by name of the metric; not a number where it is not defined.
     """
 
@@ -92,6 +93,7 @@ class Results:
         missing: Names of the cells without results.
         higher_is_better: Names of the metrics of which large values are good.
         parameters: Smallest and largest number of parameters of each model, over the effects.
+        multiply_adds: The same of multiply-adds per sample with knobs that rest, as far as they are counted.
     """
 
     study: Study
@@ -99,6 +101,13 @@ class Results:
     missing: tuple[str, ...]
     higher_is_better: frozenset[str]
     parameters: dict[str, tuple[int, int]]
+    multiply_adds: dict[str, tuple[int, int]]
+
+    def at_captures(self) -> Results:
+        """Only the rows of takes that a model of NAM was measured on."""
+        heard = {(row.effect, row.take) for row in self.rows if row.model == CAPTURE}
+        rows = tuple(row for row in self.rows if (row.effect, row.take) in heard)
+        return dataclasses.replace(self, rows=rows)
 
     def compare(self, metric: str) -> Comparison:
         """Means, ranks and significance by a metric of the study."""
@@ -141,43 +150,53 @@ class Results:
 
 
 def read_measures(cell: Cell, metrics: Iterable[str]) -> dict[str, Any] | None:
-    """What was measured of a cell: ``metrics``, ``parameters`` and ``rows``; None if it is not all there."""
+    """What was measured of a cell, as ``neuralfx.study.measure`` writes it; None if it is not all there."""
     try:
         found: dict[str, Any] = json.loads((cell.folder / MEASURES).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    candidates = {row["candidate"] for row in found["rows"]}
-    is_complete = set(metrics) <= set(found["metrics"]) and {MODEL, *cell.baselines} <= candidates
-    return found if is_complete else None
+    wanted = {MODEL, *cell.baselines, *([CAPTURE] if cell.capture else [])}
+    is_complete = set(metrics) <= set(found["metrics"]) and wanted <= {row["candidate"] for row in found["rows"]}
+    return found if is_complete and "multiply_adds" in found else None
 
 
 def read_results(study: Study, cells: Sequence[Cell]) -> Results:
     """Collect what the cells of a study found with its present settings."""
     rows: list[Row] = []
-    baselines: list[Row] = []
+    others: list[Row] = []
     missing: list[str] = []
     higher: set[str] = set()
     parameters: dict[str, tuple[int, int]] = {}
+    multiply_adds: dict[str, tuple[int, int]] = {}
     for cell in cells:
         found = None if cell.has_other_settings else read_measures(cell, study.metrics)
         if found is None:
             missing.append(cell.name)
             continue
         higher |= {name for name in study.metrics if found["metrics"][name]["higher_is_better"]}
-        least, most = parameters.get(cell.model, (found["parameters"],) * 2)
-        parameters[cell.model] = min(least, found["parameters"]), max(most, found["parameters"])
+        for name, count in found["parameters"].items():
+            _widen(parameters, cell.model if name == MODEL else name, count)
+        if found["multiply_adds"] is not None:
+            _widen(multiply_adds, cell.model, found["multiply_adds"])
         for entry in found["rows"]:
             of_take = (entry["take"], entry["knobs"])
             values = {name: float(entry["values"][name]) for name in study.metrics}
             if entry["candidate"] == MODEL:
-                rows.append(Row(cell.model, cell.effect, cell.seed, *of_take, found["parameters"], values))
-            elif entry["candidate"] in cell.baselines:
-                baselines.append(Row(entry["candidate"], cell.effect, None, *of_take, None, values))
-    order = {name: number for number, name in enumerate((*study.models, *study.baselines))}
+                rows.append(Row(cell.model, cell.effect, cell.seed, *of_take, found["parameters"][MODEL], values))
+            elif entry["candidate"] in (*cell.baselines, CAPTURE):
+                name = entry["candidate"]
+                others.append(Row(name, cell.effect, None, *of_take, found["parameters"].get(name), values))
+    order = {name: number for number, name in enumerate((*study.models, *study.baselines, CAPTURE))}
     places = {name: number for number, name in enumerate(study.data)}
     rows.sort(key=lambda row: (order[row.model], places[row.effect]))  # seeds are in order
-    baselines.sort(key=lambda row: (order[row.model], places[row.effect]))
-    return Results(study, (*rows, *baselines), tuple(missing), frozenset(higher), parameters)
+    others.sort(key=lambda row: (order[row.model], places[row.effect]))
+    return Results(study, (*rows, *others), tuple(missing), frozenset(higher), parameters, multiply_adds)
+
+
+def _widen(ranges: dict[str, tuple[int, int]], name: str, value: int) -> None:
+    """Make a range hold a value."""
+    least, most = ranges.get(name, (value, value))
+    ranges[name] = min(least, value), max(most, value)
 
 
 def _scores(rows: Iterable[Row], metric: str) -> dict[tuple[str, str], Score]:

@@ -115,17 +115,22 @@ def run(study: Study, cells: Sequence[Cell], folder: Path, jobs: int | None = No
 
 
 def _require_known(study: Study) -> None:
-    """Find misspelt metrics now instead of after hours; imports torch."""
+    """Find misspelt metrics and what cannot be read now instead of after hours; imports torch."""
+    from neuralfx.evaluation import load_nam
     from neuralfx.study.measure import require_known
 
     require_known(study.metrics, study.baselines)
+    for capture in study.captures.values():
+        load_nam(capture.file)
 
 
 def commands(cell: Cell, study: Study) -> list[list[str]]:
     """What makes the results of a cell: the arguments of Python, one call after the other."""
     fit = ["-m", "neuralfx", "fit", "--config", str(cell.folder / SETTINGS), "--run", str(cell.folder)]
-    metrics, baselines = ",".join(study.metrics), ",".join(cell.baselines)
-    measure = ["-m", "neuralfx.study.measure", str(cell.folder), metrics, baselines]
+    what: dict[str, Any] = {"metrics": study.metrics, "baselines": cell.baselines}
+    if cell.capture is not None:
+        what["capture"] = {"file": str(cell.capture.file), "knobs": cell.capture.knobs}
+    measure = ["-m", "neuralfx.study.measure", str(cell.folder), json.dumps(what)]
     return [measure] if _is_trained(cell) else [fit, measure]
 
 

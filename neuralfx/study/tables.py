@@ -20,16 +20,18 @@ from neuralfx.reports.tables import (
 )
 from neuralfx.study.plan import Study
 from neuralfx.study.published import Published, explain_published, find_published
-from neuralfx.study.results import Results, Score
+from neuralfx.study.results import CAPTURE, Results, Score
+from neuralfx.text import describe_knobs
 
 WIDE = 20  # ratio of values from which an axis is logarithmic
+COSTS = (Column("parameters", None), Column("multiply-adds", None))
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
 def tabulate_effects(results: Results, metric: str) -> Table:
-    """Models by effects: the mean over takes and seeds, average rank, p-value and parameters; baselines below.
+    """Models by effects: the mean over takes and seeds, average rank, p-value and costs; baselines below.
 
     Behind an effect stand the values that papers published for it, if the study wants them.
     """
@@ -39,20 +41,20 @@ def tabulate_effects(results: Results, metric: str) -> Table:
     columns = []
     for effect in found.effects:
         columns += [Column(effect, best), *_published_column(effect, published[effect])]
-    columns += [Column("rank"), Column(f"p against {found.best}", None), Column("parameters", None)]
+    columns += [Column("rank"), Column(f"p against {found.best}", None), *COSTS]
     lines = []
     for name in (*found.models, *found.baselines):
         cells = []
         for effect in found.effects:
             cells += [_cell(found.scores.get((name, effect))), *_published_cell(name, published[effect])]
-        cells += [Cell(found.ranks.get(name)), Cell(found.p_values.get(name)), _parameters(results, name)]
+        cells += [Cell(found.ranks.get(name)), Cell(found.p_values.get(name)), *_costs(results, name)]
         lines.append(Line((name,), tuple(cells)))
     title = f"{metric} on what tests, mean over takes and seeds."
     return Table(title, ("model",), tuple(columns), tuple(lines))
 
 
 def tabulate_metrics(results: Results, effect: str) -> Table:
-    """Models by metrics on one effect, and parameters; baselines below."""
+    """Models by metrics on one effect, and costs; baselines below."""
     by_metric = [results.compare(metric) for metric in results.study.metrics]
     models = by_metric[0].models
     published = {found.metric: _published(results.study, models, effect, found.metric) for found in by_metric}
@@ -65,14 +67,30 @@ def tabulate_metrics(results: Results, effect: str) -> Table:
         cells = []
         for found in by_metric:
             cells += [_cell(found.scores.get((name, effect))), *_published_cell(name, published[found.metric])]
-        lines.append(Line((name,), (*cells, _parameters(results, name))))
+        lines.append(Line((name,), (*cells, *_costs(results, name))))
     title = f"{effect}: all metrics on what tests, mean over takes and seeds."
-    return Table(title, ("model",), (*columns, Column("parameters", None)), tuple(lines))
+    return Table(title, ("model",), (*columns, *COSTS), tuple(lines))
+
+
+def tabulate_captures(results: Results, metric: str) -> Table:
+    """Models by effects where a model of NAM was measured too: the mean over takes at its setting, and costs."""
+    found = results.at_captures().compare(metric)
+    best = "highest" if found.higher_is_better else "lowest"
+    settings = {effect: describe_knobs(capture.knobs) for effect, capture in results.study.captures.items()}
+    columns = [Column(f"{effect} at {settings[effect]}", best) for effect in found.effects]
+    lines = [
+        Line((name,), (*(_cell(found.scores.get((name, effect))) for effect in found.effects), *_costs(results, name)))
+        for name in (*found.models, *found.baselines, CAPTURE)
+    ]
+    title = f"{metric} at the one setting that a model of NAM was trained at."
+    return Table(title, ("model",), (*columns, *COSTS), tuple(lines))
 
 
 def tabulate(results: Results) -> list[Table]:
-    """A table per metric and, of several metrics, one per effect."""
+    """A table per metric, one with models of NAM where there are any, and, of several metrics, one per effect."""
     tables = [tabulate_effects(results, metric) for metric in results.study.metrics]
+    if results.at_captures().rows:
+        tables.insert(1, tabulate_captures(results, results.study.metrics[0]))
     if len(results.study.metrics) > 1:
         effects = results.compare(results.study.metrics[0]).effects
         tables += [tabulate_metrics(results, effect) for effect in effects]
@@ -87,6 +105,7 @@ def explain(results: Results) -> list[str]:
         if seeds > 1
         else "Each value is the mean over takes of one run: nothing is known about chance. Give several seeds.",
         "Rank is the average over effects of a model's rank among the models.",
+        "Multiply-adds are those of a sample while the knobs rest; how fast that runs, 'neuralfx benchmark' measures.",
     ]
     found = results.compare(results.study.metrics[0])
     if found.pairs:
@@ -219,6 +238,7 @@ def _raw_rows(results: Results) -> list[dict[str, Any]]:
     return rows
 
 
-def _parameters(results: Results, name: str) -> Cell:
-    least, most = results.parameters.get(name, (None, None))
-    return Cell(least, "" if least == most else f"to {most}")
+def _costs(results: Results, name: str) -> list[Cell]:
+    """Cells for the columns of costs."""
+    ranges = [ranges.get(name, (None, None)) for ranges in (results.parameters, results.multiply_adds)]
+    return [Cell(least, "" if least == most else f"to {most}") for least, most in ranges]

@@ -69,7 +69,7 @@ def test_a_file_is_read_by_the_package(package: None, tmp_path: Path) -> None:
     assert not network.training
     described = NAM("amp.nam", network, {"drive": 0.25}).describe()
     assert described == {
-        "kind": "model", "name": "amp.nam at drive 0.25", "architecture": "NAM Difference", "parameters": 1,
+        "kind": "model", "name": "amp.nam", "architecture": "NAM Difference", "parameters": 1,
         "sample_rate": 44_100, "knobs": {"drive": 0.25},
     }  # fmt: skip
 
@@ -109,12 +109,11 @@ def test_every_block_size_gives_the_same_sound(network: Any, material: Material)
 def test_only_takes_of_its_setting_are_played_and_the_others_noted(material: Material) -> None:
     values = material.recorded[1].values
     found = evaluate(material, [NAM("amp.nam", Difference(), values), Identity()], ESR)
-    name = f"amp.nam at {', '.join(f'{knob} {value:g}' for knob, value in values.items())}"
     assert [(row.model, row.take) for row in found.rows] == [
-        ("identity", material.names[0]), (name, material.names[1]), ("identity", material.names[1]),
+        ("identity", material.names[0]), ("amp.nam", material.names[1]), ("identity", material.names[1]),
     ]  # fmt: skip
     assert found.notes == (
-        f"{name} has no part in {material.names[0]}: compare its mean with means of the same takes only.",
+        f"amp.nam has no part in {material.names[0]}: compare its mean with means of the same takes only.",
     )
 
 
@@ -124,7 +123,7 @@ def test_without_a_setting_it_plays_every_take(material: Material) -> None:
 
 
 def test_a_setting_that_was_not_recorded_is_refused_with_those_that_were(material: Material) -> None:
-    with pytest.raises(ConfigError, match=r"amp.nam at drive 0.123: .* got none of drive .*, tone .*; drive"):
+    with pytest.raises(ConfigError, match=r"amp.nam: .*recorded \(drive .*, tone .*; drive .*\), got drive 0.123"):
         evaluate(material, [NAM("amp.nam", Difference(), {"drive": 0.123})], ESR)
 
 

@@ -15,7 +15,8 @@ from neuralfx.study.plan import Cell, Study, read_study
 # Its results follow from the settings of the cell alone. Waits for the file "go" if there is a file "wait".
 FAKE = """
 import json, os, pathlib, sys, time, yaml
-folder, metrics, baselines = pathlib.Path(sys.argv[1]), *(names.split(",") for names in sys.argv[2:4])
+folder, what = pathlib.Path(sys.argv[1]), json.loads(sys.argv[2])
+metrics, others = what["metrics"], [*what["baselines"], *(["nam"] if "capture" in what else [])]
 settings = yaml.safe_load((folder / "cell.yaml").read_text())
 with (folder / "begun.txt").open("a") as file:
     file.write(f"{os.getpid()} {os.environ['OMP_NUM_THREADS']}\\n")
@@ -28,16 +29,21 @@ if error == "fail":
 rows = [
     {"candidate": name, "take": f"take{n}", "knobs": {"gain": n}, "values": dict.fromkeys(metrics, mean * (1 + n))}
     for n in range(2)
-    for name, mean in [("model", error * (1 + 0.1 * settings["seed_everything"])), *((b, 9.0) for b in baselines if b)]
+    for name, mean in [("model", error * (1 + 0.1 * settings["seed_everything"])), *((name, 9.0) for name in others)]
 ]
-found = {"metrics": {key: {"higher_is_better": False} for key in metrics}, "parameters": 100, "rows": rows}
+parameters = {"model": 100, "nam": 3000}
+metrics = {key: {"higher_is_better": False} for key in metrics}
+found = {"metrics": metrics, "parameters": parameters, "multiply_adds": 90, "rows": rows}
 (folder / "measures.json").write_text(json.dumps(found))
 """
 
 
+real_commands = runner.commands
+
+
 def fake_commands(cell: Cell, study: Study) -> list[list[str]]:
     """Stands for :func:`neuralfx.study.runner.commands`."""
-    return [["-c", FAKE, str(cell.folder), ",".join(study.metrics), ",".join(cell.baselines)]]
+    return [["-c", FAKE, *real_commands(cell, study)[-1][2:]]]
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from neuralfx.study.measure import measure
 from neuralfx.study.plan import read_study
 from neuralfx.study.results import read_measures
 from neuralfx.study.runner import commands
+from tests.evaluation.test_nam import Difference
 
 
 def test_a_cell_measures_what_fit_does_and_baselines(
@@ -35,10 +36,18 @@ def test_a_cell_measures_what_fit_does_and_baselines(
     measure(cell.folder, mine.metrics, cell.baselines)
     found = read_measures(cell, mine.metrics)
     assert found is not None
-    assert found["parameters"] > 1000
+    assert found["parameters"]["model"] > 1000
+    assert found["multiply_adds"] > 500
     told = json.loads((cell.folder / "metrics.json").read_text(encoding="utf-8"))["takes"]
     values = {row["candidate"]: row["values"] for row in found["rows"] if row["take"].endswith(told[0]["name"])}
     assert values["model"]["esr"] == pytest.approx(told[0]["esr"], rel=1e-3)
     assert values["identity"]["esr"] == pytest.approx(told[0]["identity_esr"], rel=1e-3)
     assert values["linear"]["esr"] < values["identity"]["esr"]
     assert len(commands(cell, mine)) == 1  # trained; only measures again
+    captures = {"amp.nam": Difference()}
+    monkeypatch.setattr("neuralfx.study.measure.load_nam", captures.__getitem__)
+    setting = found["rows"][0]["knobs"]
+    measure(cell.folder, mine.metrics, capture={"file": "amp.nam", "knobs": setting})
+    captured = json.loads((cell.folder / "measures.json").read_text(encoding="utf-8"))
+    assert captured["parameters"] == {**found["parameters"], "nam": 1}
+    assert [row["knobs"] for row in captured["rows"] if row["candidate"] == "nam"] == [setting]

@@ -27,7 +27,13 @@ def write_measures(cell: Cell, values: list[float], metric: str = "esr", **field
         for take, value in enumerate(values)
         for name in ("model", *cell.baselines)
     ]
-    content = {"metrics": {metric: {"higher_is_better": False}}, "parameters": 100, "rows": rows, **fields}
+    content = {
+        "metrics": {metric: {"higher_is_better": False}},
+        "parameters": {"model": 100},
+        "multiply_adds": 90,
+        "rows": rows,
+        **fields,
+    }
     (cell.folder / "measures.json").write_text(json.dumps(content), encoding="utf-8")
 
 
@@ -84,11 +90,11 @@ def test_the_table_marks_best_and_second_best(study: Make) -> None:
     run(mine, mine.cells(OUT), OUT)
     (table,) = tables.tabulate(read_results(mine, mine.cells(OUT)))
     lines = render_markdown(table).splitlines()
-    assert lines[0] == "| model | amp | rank | p against good | parameters |"
+    assert lines[0] == "| model | amp | rank | p against good | parameters | multiply-adds |"
     assert lines[2].startswith("| good | **0.158** ± 0.0106 | **1")
     assert lines[3].startswith("| bad | <ins>0.63")
-    assert lines[4] == "| identity | 13.5 | - | - | - |"
-    assert [cell.value for cell in table.lines[1].cells] == [pytest.approx(0.63), 2.0, 0.5, 100]
+    assert lines[4] == "| identity | 13.5 | - | - | - | - |"
+    assert [cell.value for cell in table.lines[1].cells] == [pytest.approx(0.63), 2.0, 0.5, 100, 90]
 
 
 def test_several_metrics_give_a_table_per_metric_and_one_per_effect(study: Make) -> None:
@@ -96,7 +102,7 @@ def test_several_metrics_give_a_table_per_metric_and_one_per_effect(study: Make)
     run(mine, mine.cells(OUT), OUT)
     found = tables.tabulate(read_results(mine, mine.cells(OUT)))
     assert [table.title.split()[0] for table in found] == ["esr", "mae", "amp:"]
-    assert [column.title for column in found[2].columns] == ["esr", "mae", "parameters"]
+    assert [column.title for column in found[2].columns] == ["esr", "mae", "parameters", "multiply-adds"]
 
 
 def test_published_values_stand_beside_ours_where_pair_device_and_metric_are_the_same(study: Make) -> None:
@@ -113,7 +119,7 @@ def test_published_values_stand_beside_ours_where_pair_device_and_metric_are_the
     assert all(ranks[1] is None for ranks in esr.ranks())
     assert mse.lines[0].cells[1] == (3.57e-4, "?")
     assert [column.title for column in mae.columns[:2]] == ["amp", "rank"]
-    titles = ["esr", "esr in paper", "mse", "mse in paper", "mae", "parameters"]
+    titles = ["esr", "esr in paper", "mse", "mse in paper", "mae", "parameters", "multiply-adds"]
     assert [column.title for column in by_metric.columns] == titles
     tables.write(results, OUT)
     texts = {name: (OUT / name).read_text(encoding="utf-8") for name in ("results.csv", "table.md", "table.tex")}
@@ -124,6 +130,29 @@ def test_published_values_stand_beside_ours_where_pair_device_and_metric_are_the
     assert "| 0.154 |" in texts["table.md"] and "3.57e-04 ?" in texts["table.md"]
     assert r"$3.57\cdot10^{-4}$ ?" in texts["table.tex"] and "& 0.154 &" in texts["table.tex"]
     assert all("no real recurrence" in texts[name] for name in ("table.md", "table.tex"))
+
+
+def test_a_model_of_nam_is_compared_at_its_setting_only(study: Make) -> None:
+    capture = {"file": "nam/amp.nam", "knobs": {"gain": 1}}
+    mine = study(seeds=[0], evaluate={"nam": {"amp": capture}})
+    first, second = mine.cells(OUT)
+    assert first.capture == (Path("nam/amp.nam"), {"gain": 1}) and second.capture is None
+    write_measures(first, [1.0, 2.0], parameters={"model": 100, "nam": 3000})
+    write_measures(second, [3.0, 5.0])
+    assert read_results(mine, mine.cells(OUT)).missing == (first.name,)  # measured without it
+    measures = json.loads((first.folder / "measures.json").read_text(encoding="utf-8"))
+    heard = {"candidate": "nam", "take": "take1", "knobs": {"gain": 1, "mode": "b"}, "values": {"esr": 0.5}}
+    measures["rows"].append(heard)
+    (first.folder / "measures.json").write_text(json.dumps(measures), encoding="utf-8")
+    results = read_results(mine, mine.cells(OUT))
+    every, there = tables.tabulate(results)
+    assert [line.labels[0] for line in every.lines] == ["good", "bad", "identity", "linear"]
+    assert [column.title for column in there.columns] == ["amp at gain 1", "parameters", "multiply-adds"]
+    values = {line.labels[0]: line.cells[0].value for line in there.lines}
+    assert values == {"good": 2.0, "bad": 5.0, "identity": 2.0, "linear": 2.0, "nam": 0.5}
+    assert there.lines[-1].cells[1].value == 3000
+    tables.write(results, OUT)
+    assert (OUT / "results.csv").read_text(encoding="utf-8").splitlines()[-1] == "nam,amp,,take1,3000,1,b,0.5"
 
 
 def test_the_files_hold_every_take_and_the_tables(study: Make) -> None:
