@@ -115,30 +115,16 @@ class Knob:
         Raises:
             KnobError: If a value is out of range, not a number or not a position.
         """
-        if self.positions:
-            return self._normalise_positions(value)
-        try:
-            values = np.asarray(value)
-        except ValueError:  # ragged
-            raise KnobError.out_of_range(self, value) from None
-        if values.dtype.kind not in "iuf":
-            raise KnobError.out_of_range(self, value)
-        values = values.astype(np.float64)
+        scaled = np.asarray(self._scale(value))
+        if _is_normal(scaled):
+            return scaled
         # Values computed in float32 may miss the ends of the range by its rounding.
         slack = 1e-6 * (self.maximum - self.minimum)
-        low, high = self.minimum - slack, self.maximum + slack
-        if values.size:
-            least, most = np.minimum.reduce(values, axis=None), np.maximum.reduce(values, axis=None)
-            if not (least >= low and most <= high):  # NaN is neither
-                wrong = ~((values >= low) & (values <= high))
-                raise KnobError.out_of_range(self, float(values[wrong].flat[0]))
-            if least < self.minimum or most > self.maximum:
-                values = np.clip(values, self.minimum, self.maximum)
-        if self.taper == "logarithmic":
-            scaled = np.log(values / self.minimum) / math.log(self.maximum / self.minimum)
-        else:
-            scaled = (values - self.minimum) / (self.maximum - self.minimum)
-        return np.asarray(scaled)
+        values = np.asarray(value, dtype=np.float64)
+        wrong = ~((values >= self.minimum - slack) & (values <= self.maximum + slack))  # NaN is
+        if wrong.any():
+            raise KnobError.out_of_range(self, float(values[wrong].flat[0]))
+        return np.asarray(np.clip(scaled, 0.0, 1.0))
 
     def denormalise(self, value: Any) -> Array:
         """Inverse of :meth:`normalise`: 0 to 1 becomes a value in the knob's own unit, or the nearest position."""
@@ -177,7 +163,23 @@ class Knob:
         """
         return cls(**_checked_fields(cls, data))
 
-    def _normalise_positions(self, value: Any) -> Array:
+    def _scale(self, value: Any) -> Array:
+        """As :meth:`normalise`, but numbers that are out of range go beyond 0 and 1, or are not numbers any more."""
+        if self.positions:
+            return self._scale_positions(value)
+        try:
+            values = np.asarray(value)
+        except ValueError:  # ragged
+            raise KnobError.out_of_range(self, value) from None
+        if values.dtype.kind not in "iuf":
+            raise KnobError.out_of_range(self, value)
+        values = values.astype(np.float64, copy=False)
+        if self.taper == "logarithmic":
+            with np.errstate(divide="ignore", invalid="ignore"):
+                return np.log(values / self.minimum) / math.log(self.maximum / self.minimum)
+        return (values - self.minimum) / (self.maximum - self.minimum)
+
+    def _scale_positions(self, value: Any) -> Array:
         names = np.asarray(value, dtype=object)
         index = {position: number for number, position in enumerate(self.positions)}
         scaled = np.empty(names.shape, dtype=np.float64)
@@ -300,20 +302,22 @@ class Effect:
             if name not in self._places:
                 raise KnobError.unknown(self, name)
             index = self._places[name]
-            column = self.knobs[index].normalise(value)
+            column = self.knobs[index]._scale(value)
             if column.ndim and column.shape != (length,):
                 expected = (
                     "one value" if length is None else f"one value or an array of {length} values, one per sample"
                 )
                 raise ShapeError(f"knob {name}: expected {expected}, got an array of shape {column.shape}.")
             columns[index] = column
-        moving = any(column.ndim for column in columns.values())
         changed = knobs.copy()
-        if moving:
+        if any(column.ndim for column in columns.values()):
             changed = np.empty((length or 0, len(knobs)), dtype=np.float32)
             changed[:] = knobs
         for index, column in columns.items():
             changed[..., index] = column
+        if not _is_normal(changed):  # asked once for all knobs: blocks of a stream are short
+            for name, value in values.items():
+                changed[..., self._places[name]] = self.knobs[self._places[name]].normalise(value)
         return changed
 
     @functools.cached_property
@@ -348,6 +352,14 @@ class Effect:
         if not isinstance(knobs, (list, tuple)):
             raise FormatError(f"effect: expected a list of knobs, got {knobs!r}.")
         return cls(**{**fields, "knobs": Knobs(Knob.from_dict(knob) for knob in knobs)})
+
+
+def _is_normal(values: Array) -> bool:
+    """Whether all lie from 0 to 1; values that are not numbers do not."""
+    if not values.size:
+        return True
+    least, most = np.minimum.reduce(values, axis=None), np.maximum.reduce(values, axis=None)
+    return bool(least >= 0.0 and most <= 1.0)
 
 
 def _spaced(unit: str) -> str:

@@ -134,5 +134,5 @@ def test_a_model_of_nam_is_measured_at_its_setting(
     assert "amp.nam at drive 0.25, tone 0.75" in (tmp_path / "report/tables.md").read_text(encoding="utf-8")
     with pytest.raises(KnobError, match="no knob 'gain'"):
         main([*argv, "--nam", "a/amp.nam", "gain=1"])
-    with pytest.raises(ConfigError, match="got drive 0.99"):
+    with pytest.raises(ConfigError, match=r"got drive 0\.99"):
         main([*argv, "--nam", "a/amp.nam", "drive=0.99"])

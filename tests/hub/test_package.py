@@ -8,7 +8,7 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -312,8 +312,17 @@ def test_a_folder_of_an_earlier_version_loads_and_sounds_as_it_did(
     assert replay_check(model, frozen) < 1e-5
 
 
-@pytest.mark.parametrize("engine", ["torch", "wait"])
-@pytest.mark.parametrize("name", bundled())
+def replays() -> Iterator[Any]:
+    """Every bundled model by compiled loops; by torch, which may be slow, by default only one of each architecture."""
+    seen = set()
+    for name in bundled():
+        architecture = read_config(bundled_folder(name)).architecture
+        yield pytest.param(name, "wait")
+        yield pytest.param(name, "torch", marks=[pytest.mark.slow] if architecture in seen else [])
+        seen.add(architecture)
+
+
+@pytest.mark.parametrize(("name", "engine"), list(replays()))
 def test_every_bundled_model_proves_itself_with_and_without_compiled_loops(
     name: str, engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

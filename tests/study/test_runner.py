@@ -166,7 +166,7 @@ def test_an_interrupted_study_leaves_no_process_behind(study: Make, number: sign
     mine = study()
     process = start_apart()
     process.send_signal(number)
-    assert process.wait(20) != 0
+    assert process.wait(60) != 0
     cells = mine.cells(OUT)[:2]
     assert not any(is_alive(attempts(cell.name)[0][0]) for cell in cells)
     Path("go").touch()
