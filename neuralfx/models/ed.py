@@ -13,6 +13,7 @@ from neuralfx.nn.encoder_decoder import EncoderDecoder
 from neuralfx.nn.film_glu import FiLMGLU
 from neuralfx.nn.network import Network, State
 from neuralfx.nn.operations import Operations, add_operations, linear_operations
+from neuralfx.nn.output import output_layer
 
 if TYPE_CHECKING:
     from neuralfx.engine.player import Player
@@ -39,7 +40,7 @@ class EDFiLMGLUNetwork(Network):
         self.recurrent = EncoderDecoder(channels, features, hidden_size, encoder_taps, decoder_taps, combine)
         self.linear = nn.Linear(hidden_size, features)
         self.conditioning = FiLMGLU(num_knobs, features)
-        self.output = nn.Linear(features, channels)
+        self.output = output_layer(features, channels)
 
     def initial_state(
         self, batch_size: int, device: torch.device | None = None, dtype: torch.dtype = torch.float32

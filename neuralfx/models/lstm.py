@@ -13,6 +13,7 @@ from neuralfx.nn.convolution import FIRBank
 from neuralfx.nn.film_glu import FiLMGLU
 from neuralfx.nn.network import Network, State
 from neuralfx.nn.operations import Operations, add_operations, linear_operations
+from neuralfx.nn.output import output_layer
 from neuralfx.nn.recurrent import LSTMUnit, Recurrent
 from neuralfx.nn.rnn_concat import ConcatRNN
 from neuralfx.nn.rnn_dynamichyper import DynamicHyperRNN
@@ -36,7 +37,7 @@ class LSTMFiLMGLUNetwork(Network):
         self.recurrent = Recurrent(LSTMUnit(), features, hidden_size)
         self.linear = nn.Linear(hidden_size, features)
         self.conditioning = FiLMGLU(num_knobs, features)
-        self.output = nn.Linear(features, channels)
+        self.output = output_layer(features, channels)
 
     def initial_state(
         self, batch_size: int, device: torch.device | None = None, dtype: torch.dtype = torch.float32

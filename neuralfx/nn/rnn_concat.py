@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from neuralfx.nn.concat import append_knobs, centre
 from neuralfx.nn.network import Network, State
 from neuralfx.nn.operations import Operations, add_operations, linear_operations
+from neuralfx.nn.output import output_layer
 from neuralfx.nn.recurrent import Recurrent, Unit, pack_head
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class ConcatRNN(Network):
         super().__init__()
         self.num_knobs = num_knobs
         self.recurrent = Recurrent(unit, channels + num_knobs, hidden_size)
-        self.output = nn.Linear(hidden_size, channels)
+        self.output = output_layer(hidden_size, channels)
 
     def initial_state(
         self, batch_size: int, device: torch.device | None = None, dtype: torch.dtype = torch.float32

@@ -14,6 +14,7 @@ from neuralfx.nn.concat import centre
 from neuralfx.nn.mlp import SLOPE
 from neuralfx.nn.network import Network, State
 from neuralfx.nn.operations import Operations, add_operations, linear_operations, matrix_operations
+from neuralfx.nn.output import output_layer
 from neuralfx.nn.recurrent import LSTMUnit, Recurrent, Unit, uniform_like_torch
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ class DynamicHyperRNN(Network):
             self.to_d.hidden_bias[scaling] = 1.0
             self.to_d.weight[scaling] += 1 / mlp_size
             self.to_d.bias.zero_()
-        self.output = nn.Linear(hidden_size, channels)
+        self.output = output_layer(hidden_size, channels)
 
     def initial_state(
         self, batch_size: int, device: torch.device | None = None, dtype: torch.dtype = torch.float32

@@ -12,6 +12,7 @@ from neuralfx.nn.control import GRID_SAMPLES, hold, initial_grid
 from neuralfx.nn.mlp import MLP, SLOPE
 from neuralfx.nn.network import Network, State
 from neuralfx.nn.operations import Operations, add_operations, linear_operations
+from neuralfx.nn.output import output_layer
 from neuralfx.nn.recurrent import RecurrentWeights, Unit, pack_head, pack_layer
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class GeneratedRNN(Network, abc.ABC):
         self.channels = channels
         self.num_knobs = num_knobs
         self.hidden_size = hidden_size
-        self.output = nn.Linear(hidden_size, channels)
+        self.output = output_layer(hidden_size, channels)
 
     @abc.abstractmethod
     def weights(self, knobs: Tensor) -> RecurrentWeights:

@@ -15,6 +15,7 @@ from neuralfx.nn.film_glu import FiLMGLU
 from neuralfx.nn.lru import LRU
 from neuralfx.nn.network import Network, State
 from neuralfx.nn.operations import Operations, add_operations, linear_operations
+from neuralfx.nn.output import output_layer
 from neuralfx.nn.s4d import S4D
 from neuralfx.nn.s6 import S6
 
@@ -71,7 +72,7 @@ class StateSpaceNetwork(Network):
         self.loops = "selective" if isinstance(layers[0], S6) else "diagonal"
         self.window = FIRBank(channels, features, window)
         self.blocks = nn.ModuleList(StateSpaceBlock(num_knobs, layer) for layer in layers)
-        self.output = nn.Linear(features, channels)
+        self.output = output_layer(features, channels)
 
     def initial_state(
         self, batch_size: int, device: torch.device | None = None, dtype: torch.dtype = torch.float32
