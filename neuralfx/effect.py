@@ -298,32 +298,38 @@ class Effect:
             ShapeError: If an array is not one-dimensional of ``length`` values.
         """
         columns = {}
+        is_moving = False
         for name, value in values.items():
             if name not in self._places:
                 raise KnobError.unknown(self, name)
-            index = self._places[name]
-            column = self.knobs[index]._scale(value)
-            if column.ndim and column.shape != (length,):
-                expected = (
-                    "one value" if length is None else f"one value or an array of {length} values, one per sample"
-                )
-                raise ShapeError(f"knob {name}: expected {expected}, got an array of shape {column.shape}.")
+            index, knob = self._places[name]
+            column = knob._scale(value)
+            if column.ndim:
+                is_moving = True
+                if column.shape != (length,):
+                    expected = (
+                        "one value" if length is None else f"one value or an array of {length} values, one per sample"
+                    )
+                    raise ShapeError(f"knob {name}: expected {expected}, got an array of shape {column.shape}.")
             columns[index] = column
-        changed = knobs.copy()
-        if any(column.ndim for column in columns.values()):
+        if is_moving:
             changed = np.empty((length or 0, len(knobs)), dtype=np.float32)
-            changed[:] = knobs
+            if len(columns) < len(knobs):
+                changed[:] = knobs
+        else:
+            changed = knobs.copy()
         for index, column in columns.items():
             changed[..., index] = column
         if not _is_normal(changed):  # asked once for all knobs: blocks of a stream are short
             for name, value in values.items():
-                changed[..., self._places[name]] = self.knobs[self._places[name]].normalise(value)
+                index, knob = self._places[name]
+                changed[..., index] = knob.normalise(value)
         return changed
 
     @functools.cached_property
-    def _places(self) -> dict[str, int]:
-        """The place of each knob, by name."""
-        return {name: index for index, name in enumerate(self.knobs.names())}
+    def _places(self) -> dict[str, tuple[int, Knob]]:
+        """Each knob and its place, by name."""
+        return {knob.name: (index, knob) for index, knob in enumerate(self.knobs)}
 
     @functools.cached_property
     def _defaults(self) -> npt.NDArray[np.float32]:
