@@ -22,12 +22,14 @@ Make = Callable[..., Study]
 OUT = Path("out")
 # Runs the study in a process of its own, which can be killed.
 APART = """
+import signal
 from pathlib import Path
 from neuralfx.study import runner
 from neuralfx.study.plan import read_study
 from tests.study.conftest import fake_commands
 runner.commands = fake_commands
 runner._require_known = lambda study: None  # so that torch need not be imported
+signal.signal(signal.SIGINT, signal.default_int_handler)  # shells have what they start in the background ignore it
 study = read_study("mine.yaml")
 runner.run(study, study.cells(Path("out")), Path("out"))
 """
