@@ -174,10 +174,10 @@ class Knob:
         if values.dtype.kind not in "iuf":
             raise KnobError.out_of_range(self, value)
         values = values.astype(np.float64, copy=False)
-        if self.taper == "logarithmic":
-            with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+            if self.taper == "logarithmic":
                 return np.log(values / self.minimum) / math.log(self.maximum / self.minimum)
-        return (values - self.minimum) / (self.maximum - self.minimum)
+            return (values - self.minimum) / (self.maximum - self.minimum)
 
     def _scale_positions(self, value: Any) -> Array:
         names = np.asarray(value, dtype=object)
@@ -313,18 +313,18 @@ class Effect:
                     raise ShapeError(f"knob {name}: expected {expected}, got an array of shape {column.shape}.")
             columns[index] = column
         if is_moving:
-            changed = np.empty((length or 0, len(knobs)), dtype=np.float32)
+            changed = np.empty((length or 0, len(knobs)))
             if len(columns) < len(knobs):
                 changed[:] = knobs
         else:
-            changed = knobs.copy()
+            changed = knobs.astype(np.float64)
         for index, column in columns.items():
             changed[..., index] = column
         if not _is_normal(changed):  # asked once for all knobs: blocks of a stream are short
             for name, value in values.items():
                 index, knob = self._places[name]
                 changed[..., index] = knob.normalise(value)
-        return changed
+        return changed.astype(np.float32)
 
     @functools.cached_property
     def _places(self) -> dict[str, tuple[int, Knob]]:

@@ -44,6 +44,13 @@ def test_a_value_out_of_range_says_the_range(value: object) -> None:
         Knob("drive", 0.0, 10.0).normalise(value)
 
 
+@pytest.mark.parametrize("value", [1e300, -1.7e308, np.full(4, 1e300), [1.0, -1e300, math.nan, 2.0]])
+@pytest.mark.parametrize("name", ["drive", "cutoff"])
+def test_an_enormous_value_is_out_of_range_too(effect: Effect, name: str, value: object) -> None:
+    with pytest.raises(KnobError, match=rf"knob {name} expects a value in"):
+        effect.normalise({name: value}, 4)
+
+
 @pytest.mark.parametrize("value", ["middle", 0, 0.5])
 def test_a_wrong_position_says_the_positions(value: object) -> None:
     with pytest.raises(KnobError, match=r"knob mode expects one of soft, hard, got"):

@@ -258,6 +258,13 @@ def _require_mapping(path: Path, key: str, given: Any) -> Settings:
     return given
 
 
+def _by_effect(path: Path, key: str, given: Any, effects: list[str]) -> Settings:
+    for effect in _require_mapping(path, key, given):
+        if effect not in effects:
+            raise ConfigError(f"{path}: {key} has {effect!r}, which is not under data: {join_words(effects)}.")
+    return dict(given)
+
+
 def _require_jobs(path: Path, jobs: Any) -> int:
     if not isinstance(jobs, int) or isinstance(jobs, bool) or jobs < 1:
         raise ConfigError(f"{path}: expected a whole number of at least 1 as jobs, got {jobs!r}.")
@@ -267,9 +274,7 @@ def _require_jobs(path: Path, jobs: Any) -> int:
 def _require_captures(path: Path, given: Any, effects: list[str]) -> dict[str, Capture]:
     """Files are relative to the study."""
     captures = {}
-    for effect, capture in _require_mapping(path, "nam", given).items():
-        if effect not in effects:
-            raise ConfigError(f"{path}: nam has {effect!r}, which is not under data: {join_words(effects)}.")
+    for effect, capture in _by_effect(path, "nam", given, effects).items():
         if not isinstance(capture, dict) or set(capture) != {"file", "knobs"} or not isinstance(capture["knobs"], dict):
             raise ConfigError(
                 f"{path}: expected a file and its setting as nam of {effect}, such as "
@@ -280,9 +285,7 @@ def _require_captures(path: Path, given: Any, effects: list[str]) -> dict[str, C
 
 
 def _require_published(path: Path, given: Any, effects: list[str]) -> dict[str, str]:
-    for effect, device in _require_mapping(path, "published", given).items():
-        if effect not in effects:
-            raise ConfigError(f"{path}: published has {effect!r}, which is not under data: {join_words(effects)}.")
+    for device in _by_effect(path, "published", given, effects).values():
         if device not in published_devices():
             raise ConfigError(
                 f"{path}: published: no paper has values of {device!r}; there are {join_words(published_devices())}."

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -77,7 +77,7 @@ def run(study: Study, cells: Sequence[Cell], folder: Path, jobs: int | None = No
     outcome.done.extend(cell.name for cell in cells if cell not in waiting)
     if not waiting:
         return outcome
-    _require_known(study)
+    _require_known(study, waiting)
     jobs = min(jobs or study.jobs, len(waiting))
     threads = max(1, _cores() // jobs)
     log.info("%d of %d cells to run, %d at a time, threads each: %d", len(waiting), len(cells), jobs, threads)
@@ -114,14 +114,15 @@ def run(study: Study, cells: Sequence[Cell], folder: Path, jobs: int | None = No
     return outcome
 
 
-def _require_known(study: Study) -> None:
+def _require_known(study: Study, waiting: Iterable[Cell]) -> None:
     """Find misspelt metrics and what cannot be read now instead of after hours; imports torch."""
     from neuralfx.evaluation import load_nam
     from neuralfx.study.measure import require_known
 
     require_known(study.metrics, study.baselines)
-    for capture in study.captures.values():
-        load_nam(capture.file)
+    for cell in waiting:
+        if cell.capture is not None:
+            load_nam(cell.capture.file)
 
 
 def commands(cell: Cell, study: Study) -> list[list[str]]:

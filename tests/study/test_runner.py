@@ -28,7 +28,7 @@ from neuralfx.study import runner
 from neuralfx.study.plan import read_study
 from tests.study.conftest import fake_commands
 runner.commands = fake_commands
-runner._require_known = lambda study: None  # so that torch need not be imported
+runner._require_known = lambda study, waiting: None  # so that torch need not be imported
 signal.signal(signal.SIGINT, signal.default_int_handler)  # shells have what they start in the background ignore it
 study = read_study("mine.yaml")
 runner.run(study, study.cells(Path("out")), Path("out"))
@@ -141,6 +141,19 @@ def test_misspelt_measures_are_told_before_anything_runs(study: Make) -> None:
         with pytest.raises(ConfigError, match=told):
             run(mine, mine.cells(OUT), OUT)
     assert not OUT.exists()
+
+
+def test_models_of_nam_are_read_before_anything_runs_if_a_cell_measures_them(
+    study: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+    monkeypatch.setattr("neuralfx.evaluation.load_nam", read.append)
+    mine = study(seeds=[0], evaluate={"nam": {"amp": {"file": "amp.nam", "knobs": {"gain": 0.5}}}})
+    first, second = mine.cells(OUT)
+    assert run(mine, [second], OUT).done == [second.name]
+    assert read == []
+    run(mine, [first, second], OUT)
+    assert [path.name for path in read] == ["amp.nam"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="locks end with the parent there")
