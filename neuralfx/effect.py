@@ -115,16 +115,20 @@ class Knob:
         Raises:
             KnobError: If a value is out of range, not a number or not a position.
         """
-        scaled = np.asarray(self._scale(value))
-        if _is_normal(scaled):
-            return scaled
-        # Values computed in float32 may miss the ends of the range by its rounding.
-        slack = 1e-6 * (self.maximum - self.minimum)
-        values = np.asarray(value, dtype=np.float64)
-        wrong = ~((values >= self.minimum - slack) & (values <= self.maximum + slack))  # NaN is
-        if wrong.any():
-            raise KnobError.out_of_range(self, float(values[wrong].flat[0]))
-        return np.asarray(np.clip(scaled, 0.0, 1.0))
+        if self.positions:
+            return self._normalise_positions(value)
+        try:
+            values = np.asarray(value)
+        except ValueError:  # ragged
+            raise KnobError.out_of_range(self, value) from None
+        if values.dtype.kind not in "iuf":
+            raise KnobError.out_of_range(self, value)
+        values = values.astype(np.float64, copy=False)
+        if not _lies_within(values, self.minimum, self.maximum):
+            values = self._round_inwards(values)
+        if self.taper == "logarithmic":
+            return np.asarray(np.minimum(np.log(values / self.minimum) / math.log(self.maximum / self.minimum), 1.0))
+        return np.asarray((values - self.minimum) / (self.maximum - self.minimum))
 
     def denormalise(self, value: Any) -> Array:
         """Inverse of :meth:`normalise`: 0 to 1 becomes a value in the knob's own unit, or the nearest position."""
@@ -163,23 +167,15 @@ class Knob:
         """
         return cls(**_checked_fields(cls, data))
 
-    def _scale(self, value: Any) -> Array:
-        """As :meth:`normalise`, but numbers that are out of range go beyond 0 and 1, or are not numbers any more."""
-        if self.positions:
-            return self._scale_positions(value)
-        try:
-            values = np.asarray(value)
-        except ValueError:  # ragged
-            raise KnobError.out_of_range(self, value) from None
-        if values.dtype.kind not in "iuf":
-            raise KnobError.out_of_range(self, value)
-        values = values.astype(np.float64, copy=False)
-        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-            if self.taper == "logarithmic":
-                return np.log(values / self.minimum) / math.log(self.maximum / self.minimum)
-            return (values - self.minimum) / (self.maximum - self.minimum)
+    def _round_inwards(self, values: Array) -> Array:
+        """Values computed in float32 may miss the ends of the range by its rounding."""
+        slack = 1e-6 * (self.maximum - self.minimum)
+        wrong = ~((values >= self.minimum - slack) & (values <= self.maximum + slack))  # NaN is
+        if wrong.any():
+            raise KnobError.out_of_range(self, float(values[wrong].flat[0]))
+        return np.asarray(np.clip(values, self.minimum, self.maximum))
 
-    def _scale_positions(self, value: Any) -> Array:
+    def _normalise_positions(self, value: Any) -> Array:
         names = np.asarray(value, dtype=object)
         index = {position: number for number, position in enumerate(self.positions)}
         scaled = np.empty(names.shape, dtype=np.float64)
@@ -303,7 +299,7 @@ class Effect:
             if name not in self._places:
                 raise KnobError.unknown(self, name)
             index, knob = self._places[name]
-            column = knob._scale(value)
+            column = knob.normalise(value)
             if column.ndim:
                 is_moving = True
                 if column.shape != (length,):
@@ -313,18 +309,14 @@ class Effect:
                     raise ShapeError(f"knob {name}: expected {expected}, got an array of shape {column.shape}.")
             columns[index] = column
         if is_moving:
-            changed = np.empty((length or 0, len(knobs)))
+            changed = np.empty((length or 0, len(knobs)), dtype=np.float32)
             if len(columns) < len(knobs):
                 changed[:] = knobs
         else:
-            changed = knobs.astype(np.float64)
+            changed = knobs.copy()
         for index, column in columns.items():
             changed[..., index] = column
-        if not _is_normal(changed):  # asked once for all knobs: blocks of a stream are short
-            for name, value in values.items():
-                index, knob = self._places[name]
-                changed[..., index] = knob.normalise(value)
-        return changed.astype(np.float32)
+        return changed
 
     @functools.cached_property
     def _places(self) -> dict[str, tuple[int, Knob]]:
@@ -360,12 +352,11 @@ class Effect:
         return cls(**{**fields, "knobs": Knobs(Knob.from_dict(knob) for knob in knobs)})
 
 
-def _is_normal(values: Array) -> bool:
-    """Whether all lie from 0 to 1; values that are not numbers do not."""
+def _lies_within(values: Array, minimum: float, maximum: float) -> bool:
+    """Whether all values do; those that are not numbers do not. Asks two of them alone: blocks are short."""
     if not values.size:
         return True
-    least, most = np.minimum.reduce(values, axis=None), np.maximum.reduce(values, axis=None)
-    return bool(least >= 0.0 and most <= 1.0)
+    return bool(values.item(values.argmin()) >= minimum and values.item(values.argmax()) <= maximum)
 
 
 def _spaced(unit: str) -> str:
