@@ -46,7 +46,7 @@ class GRUFiLM(EffectModule):
         F^h = \alpha^h(\phi) \odot (W_h h_{n-1} + b_h) + \beta^h(\phi)
 
     are the two terms of every gate. At still knobs this is a plain GRU with other weights, and is computed as one;
-    knobs that move are read every 8 samples.
+    knobs that move are read every 16 samples.
 
     Args:
         hidden_size: Units of the GRU, at least 1.
@@ -70,7 +70,7 @@ class GRUStaticHyper(EffectModule):
 
     .. math:: f_x(\phi) = W_x, \quad f_h(\phi) = W_h, \quad f_b(\phi) = b
 
-    The weights stand still while the knobs do; knobs that move are read every 8 samples.
+    The weights stand still while the knobs do; knobs that move are read every 16 samples.
 
     Args:
         hidden_size: Units of the GRU, at least 1.

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from neuralfx.nn.network import State
 
-GRID_SAMPLES = 8  # at 48 kHz a knob that moves from end to end in 50 ms takes 300 steps
+GRID_SAMPLES = 16  # at 48 kHz a knob that moves from end to end in 50 ms takes 150 steps
 
 
 def initial_grid(batch_size: int, num_knobs: int, device: torch.device | None, dtype: torch.dtype) -> State:
