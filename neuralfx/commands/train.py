@@ -13,7 +13,7 @@ from argparse import ArgumentError
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import lightning
 import torch
@@ -26,6 +26,7 @@ from lightning.pytorch.loggers import CSVLogger
 import neuralfx.datasets.modules
 import neuralfx.models
 from neuralfx.errors import ConfigError, DatasetNotFoundError, NeuralfxError, join_words
+from neuralfx.files import lock
 from neuralfx.models.base import EffectModule
 from neuralfx.models.catalogue import ARCHITECTURES
 from neuralfx.recipes import find_config
@@ -34,6 +35,7 @@ from neuralfx.reports.run import RunReport
 
 log = logging.getLogger(__name__)
 
+LOCK = ".lock"  # in the run's folder
 LONGEST_LOSS = timedelta(minutes=10)  # of work, when a run is stopped in the middle of an epoch
 
 EXPECTED_WARNINGS = (
@@ -101,19 +103,25 @@ def find_recipes(argv: Sequence[str]) -> list[str]:
 class TrainingCommandLine(LightningCLI):
     """LightningCLI in subclass mode: classes from YAML, the effect of the data handed to the model, one run folder."""
 
+    _lock: IO[bytes] | None = None  # held while the run is trained
+
     def __init__(self, arguments: list[str]) -> None:
-        super().__init__(
-            EffectModule,
-            lightning.LightningDataModule,
-            subclass_mode_model=True,
-            subclass_mode_data=True,
-            auto_configure_optimizers=False,
-            save_config_callback=None,  # before_fit writes one config.yaml into the run folder
-            seed_everything_default=0,
-            parser_kwargs={"exit_on_error": False},  # errors are told by neuralfx.cli, in one line
-            trainer_defaults={"max_epochs": 100, "log_every_n_steps": 1, "num_sanity_val_steps": 0},
-            args=arguments,
-        )
+        try:
+            super().__init__(
+                EffectModule,
+                lightning.LightningDataModule,
+                subclass_mode_model=True,
+                subclass_mode_data=True,
+                auto_configure_optimizers=False,
+                save_config_callback=None,  # before_fit writes one config.yaml into the run folder
+                seed_everything_default=0,
+                parser_kwargs={"exit_on_error": False},  # errors are told by neuralfx.cli, in one line
+                trainer_defaults={"max_epochs": 100, "log_every_n_steps": 1, "num_sanity_val_steps": 0},
+                args=arguments,
+            )
+        finally:
+            if self._lock is not None:
+                self._lock.close()
 
     @property
     def settings(self) -> Namespace:
@@ -195,9 +203,14 @@ class TrainingCommandLine(LightningCLI):
             )
 
     def before_fit(self) -> None:
-        """Keep the full configuration beside what comes out of it."""
+        """Keep the full configuration beside what comes out of it, and others out of the run."""
         if self.trainer.is_global_zero and not self.trainer.fast_dev_run:  # type: ignore[attr-defined]
-            self.run_folder.mkdir(parents=True, exist_ok=True)
+            self._lock = lock(self.run_folder / LOCK)
+            if self._lock is None:
+                raise ConfigError(
+                    f"{self.run_folder}: another process trains this run; wait for it, or pass --fresh true to begin a "
+                    "new run, or --run FOLDER to name one."
+                )
             (self.run_folder / "config.yaml").write_text(self._dump_settings(), encoding="utf-8")
 
     def after_fit(self) -> None:

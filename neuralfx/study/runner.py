@@ -20,9 +20,8 @@ from typing import IO, Any, NamedTuple
 
 from tqdm import tqdm
 
-from neuralfx.files import sha256
+from neuralfx.files import lock, sha256
 from neuralfx.reports.benchmark import THREAD_VARIABLES
-from neuralfx.study.lock import acquire
 from neuralfx.study.plan import SETTINGS, Cell, Study
 from neuralfx.study.results import MEASURES, read_measures
 
@@ -87,7 +86,7 @@ def run(study: Study, cells: Sequence[Cell], folder: Path, jobs: int | None = No
             while waiting or running:
                 while waiting and len(running) < jobs:
                     cell = waiting.popleft()
-                    held = acquire(folder / "locks" / cell.name)
+                    held = lock(folder / "locks" / cell.name)
                     if held is None:
                         outcome.busy.append(cell.name)
                         progress.finished += 1

@@ -13,6 +13,7 @@ import neuralfx
 from neuralfx.cli import main
 from neuralfx.commands.train import find_recipes
 from neuralfx.errors import ConfigError
+from neuralfx.files import lock
 from neuralfx.recipes import configs_folder
 
 QUICK = [
@@ -76,6 +77,17 @@ def test_a_run_does_not_go_on_with_other_settings(fit: list[str], capsys: pytest
         assert main([*fit, f"--{option}", value]) == 2
         assert f"other settings of {option.split('.')[0]}; pass --fresh true" in capsys.readouterr().err
     assert Path("runs/tiny/config.yaml").read_text(encoding="utf-8") == kept
+
+
+def test_a_run_is_trained_by_one_process_at_a_time(fit: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    held = lock(Path("runs/tiny/.lock"))
+    assert held is not None
+    assert main(fit) == 2
+    assert "another process trains this run; wait for it, or pass --fresh true" in capsys.readouterr().err
+    held.close()
+    assert sorted(path.name for path in Path("runs/tiny").iterdir()) == [".lock"]
+    assert main(fit) == 0
+    assert main([*fit, "--trainer.max_epochs", "2"]) == 0
 
 
 def test_measures_belong_to_the_checkpoint_that_was_tested(fit: list[str], capsys: pytest.CaptureFixture[str]) -> None:

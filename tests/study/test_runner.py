@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from neuralfx.errors import ConfigError
-from neuralfx.files import sha256
-from neuralfx.study.lock import acquire
+from neuralfx.files import lock, sha256
 from neuralfx.study.plan import Study
 from neuralfx.study.results import read_results
 from neuralfx.study.runner import commands, run, state_of
@@ -102,7 +101,7 @@ def test_the_cores_are_shared_by_what_runs_side_by_side(study: Make, monkeypatch
 
 def test_a_cell_that_another_process_runs_is_left_to_it(study: Make) -> None:
     mine = study(seeds=[0])
-    held = acquire(OUT / "locks" / "good-amp-seed0")
+    held = lock(OUT / "locks" / "good-amp-seed0")
     assert held is not None
     outcome = run(mine, mine.cells(OUT), OUT)
     assert (outcome.busy, outcome.done) == (["good-amp-seed0"], ["bad-amp-seed0"])
