@@ -29,12 +29,14 @@ class LSTMFiLMGLUNetwork(Network):
 
     loops = "state_based"
 
-    def __init__(self, channels: int, num_knobs: int, hidden_size: int, features: int, window: int) -> None:
+    def __init__(
+        self, channels: int, num_knobs: int, hidden_size: int, features: int, window: int, longest_memory: float
+    ) -> None:
         super().__init__()
         self.num_knobs = num_knobs
         self.receptive_field = window
         self.window = FIRBank(channels, features, window)
-        self.recurrent = Recurrent(LSTMUnit(), features, hidden_size)
+        self.recurrent = Recurrent(LSTMUnit(longest_memory), features, hidden_size)
         self.linear = nn.Linear(hidden_size, features)
         self.conditioning = FiLMGLU(num_knobs, features)
         self.output = output_layer(features, channels)
@@ -97,6 +99,8 @@ class LSTMFiLMGLU(EffectModule):
         hidden_size: Units of the LSTM, at least 1.
         features: Width before and behind the LSTM, at least 1.
         window: Samples that the first layer sees, at least 1.
+        longest_memory: Time constant, in samples above 2, of the slowest unit when training starts; the others are
+            spread down to 2. 0 starts as torch does. See :class:`~neuralfx.nn.recurrent.Unit`.
         training: Arguments of :class:`EffectModule`, such as ``effect`` or ``lr``.
 
     Reference:
@@ -104,10 +108,12 @@ class LSTMFiLMGLU(EffectModule):
         Modeling", 2025, section 3.
     """
 
-    def __init__(self, hidden_size: int = 8, features: int = 4, window: int = 64, **training: Any) -> None:
+    def __init__(
+        self, hidden_size: int = 8, features: int = 4, window: int = 64, longest_memory: float = 0, **training: Any
+    ) -> None:
         super().__init__(**training)  # also saves the hyper-parameters of this class
         self.network = LSTMFiLMGLUNetwork(
-            self.effect.channels, len(self.effect.knobs), hidden_size=hidden_size, features=features, window=window
+            self.effect.channels, len(self.effect.knobs), hidden_size, features, window, longest_memory
         )
 
 
@@ -123,6 +129,8 @@ class LSTMConcat(EffectModule):
 
     Args:
         hidden_size: Units of the LSTM, at least 1.
+        longest_memory: Time constant, in samples above 2, of the slowest unit when training starts; the others are
+            spread down to 2. 0 starts as torch does. See :class:`~neuralfx.nn.recurrent.Unit`.
         training: Arguments of :class:`EffectModule`, such as ``effect`` or ``lr``.
 
     Reference:
@@ -130,9 +138,9 @@ class LSTMConcat(EffectModule):
         DAFx 2024, section 5.1.
     """
 
-    def __init__(self, hidden_size: int = 32, **training: Any) -> None:
+    def __init__(self, hidden_size: int = 32, longest_memory: float = 0, **training: Any) -> None:
         super().__init__(**training)
-        self.network = ConcatRNN(LSTMUnit(), self.effect.channels, len(self.effect.knobs), hidden_size)
+        self.network = ConcatRNN(LSTMUnit(longest_memory), self.effect.channels, len(self.effect.knobs), hidden_size)
 
 
 class LSTMFiLM(EffectModule):
@@ -150,6 +158,8 @@ class LSTMFiLM(EffectModule):
     Args:
         hidden_size: Units of the LSTM, at least 1.
         mlp_size: Width of the two hidden layers between knobs and coefficients, at least 1.
+        longest_memory: Time constant, in samples above 2, of the slowest unit when training starts; the others are
+            spread down to 2. 0 starts as torch does. See :class:`~neuralfx.nn.recurrent.Unit`.
         training: Arguments of :class:`EffectModule`, such as ``effect`` or ``lr``.
 
     Reference:
@@ -157,9 +167,11 @@ class LSTMFiLM(EffectModule):
         DAFx 2024, section 4.1.
     """
 
-    def __init__(self, hidden_size: int = 32, mlp_size: int = 32, **training: Any) -> None:
+    def __init__(self, hidden_size: int = 32, mlp_size: int = 32, longest_memory: float = 0, **training: Any) -> None:
         super().__init__(**training)
-        self.network = FiLMRNN(LSTMUnit(), self.effect.channels, len(self.effect.knobs), hidden_size, mlp_size)
+        self.network = FiLMRNN(
+            LSTMUnit(longest_memory), self.effect.channels, len(self.effect.knobs), hidden_size, mlp_size
+        )
 
 
 class LSTMStaticHyper(EffectModule):
@@ -174,6 +186,8 @@ class LSTMStaticHyper(EffectModule):
     Args:
         hidden_size: Units of the LSTM, at least 1.
         mlp_size: Width of the two hidden layers of the hypernetwork, at least 1.
+        longest_memory: Time constant, in samples above 2, of the slowest unit when training starts; the others are
+            spread down to 2. 0 starts as torch does. See :class:`~neuralfx.nn.recurrent.Unit`.
         training: Arguments of :class:`EffectModule`, such as ``effect`` or ``lr``.
 
     Reference:
@@ -181,9 +195,11 @@ class LSTMStaticHyper(EffectModule):
         DAFx 2024, section 4.2.
     """
 
-    def __init__(self, hidden_size: int = 32, mlp_size: int = 8, **training: Any) -> None:
+    def __init__(self, hidden_size: int = 32, mlp_size: int = 8, longest_memory: float = 0, **training: Any) -> None:
         super().__init__(**training)
-        self.network = StaticHyperRNN(LSTMUnit(), self.effect.channels, len(self.effect.knobs), hidden_size, mlp_size)
+        self.network = StaticHyperRNN(
+            LSTMUnit(longest_memory), self.effect.channels, len(self.effect.knobs), hidden_size, mlp_size
+        )
 
 
 class LSTMDynamicHyper(EffectModule):
@@ -198,6 +214,8 @@ class LSTMDynamicHyper(EffectModule):
         hidden_size: Units of the LSTM, at least 1.
         hyper_size: Units of the small LSTM, at least 1.
         mlp_size: Width of the hidden layers between the two, at least 1.
+        longest_memory: Time constant, in samples above 2, of the slowest unit when training starts; the others are
+            spread down to 2. 0 starts as torch does. See :class:`~neuralfx.nn.recurrent.Unit`.
         training: Arguments of :class:`EffectModule`, such as ``effect`` or ``lr``.
 
     Reference:
@@ -205,8 +223,10 @@ class LSTMDynamicHyper(EffectModule):
         DAFx 2024, section 4.3.
     """
 
-    def __init__(self, hidden_size: int = 32, hyper_size: int = 8, mlp_size: int = 32, **training: Any) -> None:
+    def __init__(
+        self, hidden_size: int = 32, hyper_size: int = 8, mlp_size: int = 32, longest_memory: float = 0, **training: Any
+    ) -> None:
         super().__init__(**training)
         self.network = DynamicHyperRNN(
-            LSTMUnit(), self.effect.channels, len(self.effect.knobs), hidden_size, hyper_size, mlp_size
+            LSTMUnit(longest_memory), self.effect.channels, len(self.effect.knobs), hidden_size, hyper_size, mlp_size
         )

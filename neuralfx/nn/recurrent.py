@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from neuralfx.engine import compiler
+from neuralfx.errors import ConfigError
 from neuralfx.nn.network import State
 from neuralfx.nn.operations import Operations, add_operations, matrix_operations
 
@@ -31,15 +32,33 @@ class RecurrentWeights(NamedTuple):
 
 
 class Unit(abc.ABC):
-    """The equations of a gated recurrent unit, without weights.
+    r"""The equations of a gated recurrent unit, without weights.
+
+    A unit whose gate keeps the share s of its state at every sample forgets with a time constant of about 1 / (1 - s)
+    samples. With torch's biases all units start near 2 of them, too few to find the envelope of a compressor. Biases of
+    :math:`\log(\tau - 1)` give time constants :math:`\tau`, which may be spread evenly on a logarithmic scale.
+
+    Args:
+        longest_memory: Largest of these time constants, in samples, above 2; 0 leaves the biases as they are.
 
     Attributes:
         gates: Blocks of H rows in the weights, G.
         hidden_biases: Gates whose hidden bias is not just added to the input bias.
+
+    Raises:
+        ConfigError: If the time constant is out of range.
+
+    Reference:
+        Tallec and Ollivier, "Can recurrent neural networks warp time?", ICLR 2018, section 2; the even spread is ours.
     """
 
     gates: int
     hidden_biases: int
+
+    def __init__(self, longest_memory: float = 0) -> None:
+        if longest_memory and not 2 < longest_memory < math.inf:
+            raise ConfigError(f"expected a longest_memory of more than 2 samples, or 0, got {longest_memory!r}.")
+        self.longest_memory = longest_memory
 
     @abc.abstractmethod
     def initial_state(
@@ -80,6 +99,10 @@ class Unit(abc.ABC):
     @abc.abstractmethod
     def start_biases(self, input_bias: Tensor, hidden_bias: Tensor) -> None:
         """Change biases of shape (G * H,) in place, to what training should start with."""
+
+    def keeping_biases(self, hidden_size: int) -> Tensor:
+        """What the gates that keep the state start with, shape (hidden_size,)."""
+        return torch.log(torch.logspace(math.log10(2.0), math.log10(self.longest_memory), hidden_size) - 1.0)
 
     @abc.abstractmethod
     def step_operations(self, hidden_size: int) -> Operations:
@@ -177,9 +200,14 @@ class LSTMUnit(Unit):
         return nn.LSTM(features, hidden_size, batch_first=True)
 
     def start_biases(self, input_bias: Tensor, hidden_bias: Tensor) -> None:
-        """Bias the forget gate to 1."""
-        for bias, value in ((input_bias, 1.0), (hidden_bias, 0.0)):
-            bias.chunk(4)[1].fill_(value)
+        """Bias the forget gate to 1, or to its time constants, and the input gate to the opposite of these."""
+        forget, hidden_forget = input_bias.chunk(4)[1], hidden_bias.chunk(4)[1]
+        forget.fill_(1.0)
+        hidden_forget.zero_()
+        if self.longest_memory:
+            forget.copy_(self.keeping_biases(len(forget)))
+            input_bias.chunk(4)[0].copy_(-forget)
+            hidden_bias.chunk(4)[0].zero_()
 
     def step_operations(self, hidden_size: int) -> Operations:
         """Four gates, each of a sum, and a tanh; three products and a sum."""
@@ -242,7 +270,11 @@ class GRUUnit(Unit):
         return nn.GRU(features, hidden_size, batch_first=True)
 
     def start_biases(self, input_bias: Tensor, hidden_bias: Tensor) -> None:
-        """Leave them as torch draws them."""
+        """Leave them as torch draws them, but for update gates with time constants."""
+        if self.longest_memory:
+            update = input_bias.chunk(3)[1]
+            update.copy_(self.keeping_biases(len(update)))
+            hidden_bias.chunk(3)[1].zero_()
 
     def step_operations(self, hidden_size: int) -> Operations:
         """Three gates, each of a sum; two products and two sums."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from neuralfx.models import architecture
+from neuralfx.models.catalogue import ARCHITECTURES
 from tests.checks import noise, tiny_model, two_knobs
 
 # By the paper's text, without parameters that have no function.
@@ -33,3 +35,21 @@ def test_at_still_knobs_film_and_statichyper_cost_as_much_as_the_plain_unit() ->
         operations = architecture(name)(effect=two_knobs().to_dict()).network.operations(False)
         products = operations.multiplications - 2 * 32  # type: ignore[union-attr]  # without the gates' own
         assert round(2 * products * 48_000 / 1e9, 3) == 0.307
+
+
+@pytest.mark.parametrize("name", [name for name in ARCHITECTURES if name.startswith(("LSTM", "GRU"))])
+def test_networks_start_with_the_memory_that_is_asked_for(name: str) -> None:
+    def share_left(memory: float) -> float:
+        """Of what an impulse does to the output, how much is left 450 samples later."""
+        torch.manual_seed(0)
+        network = architecture(name)(effect=two_knobs().to_dict(), longest_memory=memory).network.double()
+        audio = torch.zeros(2, 1, 600, dtype=torch.float64)
+        audio[1, 0, :20] = 1.0
+        knobs = torch.full((2, 2), 0.5, dtype=torch.float64)
+        with torch.no_grad():
+            wet, _ = network(audio, knobs, network.initial_state(2, dtype=torch.float64))
+        response = (wet[1] - wet[0]).abs()
+        return float(response[:, 470:].max() / response.max())
+
+    assert share_left(1000) > 0.005
+    assert share_left(0) < 1e-9

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
 
+from neuralfx.errors import ConfigError
 from neuralfx.nn.recurrent import GRUUnit, LSTMUnit, Recurrent, RecurrentWeights, Unit
 from tests.nn.reference import STEPS, as_tuple, assert_same_with_gradients, gates_of
 
@@ -87,3 +90,27 @@ def test_costs_follow_the_equations_of_the_units() -> None:
     # Per unit. LSTM: 4 (2 + 3) products of the matrices, 3 of the states. GRU: 3 (2 + 3) and r * u, z * (h - g).
     assert UNITS["LSTM"].operations(FEATURES, SIZE) == (3 * (20 + 3), 3 * (20 + 1), 3 * 5)
     assert UNITS["GRU"].operations(FEATURES, SIZE) == (3 * (15 + 2), 3 * (15 + 3), 3 * 3)
+
+
+@pytest.mark.parametrize("build", [LSTMUnit, GRUUnit])
+def test_time_constants_start_spread_evenly_on_a_logarithmic_scale(build: type[LSTMUnit | GRUUnit]) -> None:
+    layer = Recurrent(build(longest_memory=200.0), FEATURES, 5).double()
+    # Without what is heard and what was put out before, a unit forgets its state by its gate alone.
+    weights = layer.weights()._replace(
+        input=torch.zeros_like(layer.weights().input), hidden=torch.zeros_like(layer.weights().hidden)
+    )
+    before = layer.unit.initial_state(1, 5, None, torch.float64)
+    ones = tuple(torch.ones_like(part) for part in as_tuple(before))
+    silence = torch.zeros(1, 1, FEATURES, dtype=torch.float64)
+    kept = []
+    for state in (ones, as_tuple(before)):
+        _, after = layer.unit.run(silence, weights, as_state(layer.unit, state))
+        kept.append(as_tuple(after)[-1])
+    expected = 1 - 1 / torch.logspace(math.log10(2), math.log10(200), 5, dtype=torch.float64)
+    torch.testing.assert_close((kept[0] - kept[1])[0], expected, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("memory", [2, 1.0, -3, math.nan, math.inf])
+def test_a_time_constant_out_of_range_is_refused(memory: float) -> None:
+    with pytest.raises(ConfigError, match="longest_memory of more than 2 samples"):
+        GRUUnit(memory)
