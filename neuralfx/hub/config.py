@@ -65,7 +65,7 @@ ARGUMENTS = {
     "hidden_size": _WIDTH,
     "hyper_size": _WIDTH,
     "kernel_size": _TAPS,
-    "longest_ms": _DURATION_MS,
+    "longest_ms": Argument(float, 0, 1e6),
     "max_phase": Argument(float, 1e-6, math.pi),
     "mixing": Argument(bool),
     "mlp_size": _WIDTH,

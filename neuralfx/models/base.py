@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import math
 import pickle
 from collections.abc import Callable, Mapping
@@ -25,9 +26,12 @@ from neuralfx.nn.network import Network, State
 from neuralfx.nn.state import detach, map_state, reset_where
 from neuralfx.streaming import Audio, Stream, process_offline
 
+log = logging.getLogger(__name__)
+
 CHECKPOINT_KEY = "neuralfx"  # our block in a checkpoint
 CHECKPOINT_FORMAT = 1
 SCHEDULES = ("constant", "exponential", "steps", "cosine")
+MOST_OVERFLOWS = 100  # steps in a row
 
 
 class EffectModule(lightning.LightningModule):
@@ -99,6 +103,7 @@ class EffectModule(lightning.LightningModule):
         self._lanes: State | None = None
         self._counts = True
         self._training_lanes: State | None = None
+        self._overflows = 0
 
     # Using a model ----------------------------------------------------------------------------------------------------
 
@@ -223,6 +228,29 @@ class EffectModule(lightning.LightningModule):
             optimizer_closure()
         if self._counts:
             super().optimizer_step(epoch, batch_idx, optimizer, None)
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Leave a step out whose gradients have overflowed: clipping would make every weight NaN.
+
+        Back-propagation through long time does so now and then.
+
+        Raises:
+            ConfigError: If it happens a hundred times in a row.
+        """
+        parameters = [parameter for parameter in self.network.parameters() if parameter.grad is not None]
+        if all(bool(torch.isfinite(parameter.grad).all()) for parameter in parameters):  # type: ignore[arg-type]
+            self._overflows = 0
+            return
+        if not self._overflows:
+            log.warning("step %d has gradients that are not finite; it is left out", self.global_step)
+        self._overflows += 1
+        if self._overflows >= MOST_OVERFLOWS:
+            raise ConfigError(
+                f"training has diverged: {MOST_OVERFLOWS} steps in a row had gradients that are not finite; begin anew "
+                "with a lower lr or shorter segments."
+            )
+        for parameter in parameters:
+            parameter.grad = None
 
     def validation_step(self, batch: Batch, batch_index: int) -> Tensor:
         """Accumulate the error of one segment of every lane; returns the estimate, shape (batch, channels, time)."""

@@ -24,8 +24,8 @@ class GRUConcat(EffectModule):
 
     Args:
         hidden_size: Units of the GRU, at least 1.
-        longest_memory: Time constant, in samples above 2, of the slowest unit when training starts; the others are
-            spread down to 2. 0 starts as torch does. See :class:`~neuralfx.nn.recurrent.Unit`.
+        longest_ms: Longest initial time constant, in ms; units are spread from it down to 2 samples. 0 starts as
+            torch does, see :class:`~neuralfx.nn.recurrent.Unit`.
         training: Arguments of :class:`EffectModule`, such as ``effect`` or ``lr``.
 
     Reference:
@@ -33,9 +33,14 @@ class GRUConcat(EffectModule):
         DAFx 2024, section 5.1.
     """
 
-    def __init__(self, hidden_size: int = 32, longest_memory: float = 0, **training: Any) -> None:
+    def __init__(self, hidden_size: int = 32, longest_ms: float = 0.0, **training: Any) -> None:
         super().__init__(**training)
-        self.network = ConcatRNN(GRUUnit(longest_memory), self.effect.channels, len(self.effect.knobs), hidden_size)
+        self.network = ConcatRNN(
+            GRUUnit(longest_ms * self.effect.sample_rate / 1000),
+            self.effect.channels,
+            len(self.effect.knobs),
+            hidden_size,
+        )
 
 
 class GRUFiLM(EffectModule):
@@ -53,8 +58,8 @@ class GRUFiLM(EffectModule):
     Args:
         hidden_size: Units of the GRU, at least 1.
         mlp_size: Width of the two hidden layers between knobs and coefficients, at least 1.
-        longest_memory: Time constant, in samples above 2, of the slowest unit when training starts; the others are
-            spread down to 2. 0 starts as torch does. See :class:`~neuralfx.nn.recurrent.Unit`.
+        longest_ms: Longest initial time constant, in ms; units are spread from it down to 2 samples. 0 starts as
+            torch does, see :class:`~neuralfx.nn.recurrent.Unit`.
         training: Arguments of :class:`EffectModule`, such as ``effect`` or ``lr``.
 
     Reference:
@@ -62,10 +67,14 @@ class GRUFiLM(EffectModule):
         DAFx 2024, section 4.1.
     """
 
-    def __init__(self, hidden_size: int = 32, mlp_size: int = 32, longest_memory: float = 0, **training: Any) -> None:
+    def __init__(self, hidden_size: int = 32, mlp_size: int = 32, longest_ms: float = 0.0, **training: Any) -> None:
         super().__init__(**training)
         self.network = FiLMRNN(
-            GRUUnit(longest_memory), self.effect.channels, len(self.effect.knobs), hidden_size, mlp_size
+            GRUUnit(longest_ms * self.effect.sample_rate / 1000),
+            self.effect.channels,
+            len(self.effect.knobs),
+            hidden_size,
+            mlp_size,
         )
 
 
@@ -81,8 +90,8 @@ class GRUStaticHyper(EffectModule):
     Args:
         hidden_size: Units of the GRU, at least 1.
         mlp_size: Width of the two hidden layers of the hypernetwork, at least 1.
-        longest_memory: Time constant, in samples above 2, of the slowest unit when training starts; the others are
-            spread down to 2. 0 starts as torch does. See :class:`~neuralfx.nn.recurrent.Unit`.
+        longest_ms: Longest initial time constant, in ms; units are spread from it down to 2 samples. 0 starts as
+            torch does, see :class:`~neuralfx.nn.recurrent.Unit`.
         training: Arguments of :class:`EffectModule`, such as ``effect`` or ``lr``.
 
     Reference:
@@ -90,10 +99,14 @@ class GRUStaticHyper(EffectModule):
         DAFx 2024, section 4.2.
     """
 
-    def __init__(self, hidden_size: int = 32, mlp_size: int = 8, longest_memory: float = 0, **training: Any) -> None:
+    def __init__(self, hidden_size: int = 32, mlp_size: int = 8, longest_ms: float = 0.0, **training: Any) -> None:
         super().__init__(**training)
         self.network = StaticHyperRNN(
-            GRUUnit(longest_memory), self.effect.channels, len(self.effect.knobs), hidden_size, mlp_size
+            GRUUnit(longest_ms * self.effect.sample_rate / 1000),
+            self.effect.channels,
+            len(self.effect.knobs),
+            hidden_size,
+            mlp_size,
         )
 
 
@@ -110,8 +123,8 @@ class GRUDynamicHyper(EffectModule):
         hyper_size: Units of the small GRU, at least 1.
         mlp_size: Width of the hidden layers between the two, at least 1.
         published_layout: Whether to have the published model's redundant parameters too; for one channel of audio.
-        longest_memory: Time constant, in samples above 2, of the slowest unit when training starts; the others are
-            spread down to 2. 0 starts as torch does. See :class:`~neuralfx.nn.recurrent.Unit`.
+        longest_ms: Longest initial time constant, in ms; units are spread from it down to 2 samples. 0 starts as
+            torch does, see :class:`~neuralfx.nn.recurrent.Unit`.
         training: Arguments of :class:`EffectModule`, such as ``effect`` or ``lr``.
 
     Reference:
@@ -125,12 +138,12 @@ class GRUDynamicHyper(EffectModule):
         hyper_size: int = 8,
         mlp_size: int = 32,
         published_layout: bool = False,
-        longest_memory: float = 0,
+        longest_ms: float = 0.0,
         **training: Any,
     ) -> None:
         super().__init__(**training)
         self.network = DynamicHyperRNN(
-            GRUUnit(longest_memory),
+            GRUUnit(longest_ms * self.effect.sample_rate / 1000),
             self.effect.channels,
             len(self.effect.knobs),
             hidden_size,

@@ -30,13 +30,13 @@ class LSTMFiLMGLUNetwork(Network):
     loops = "state_based"
 
     def __init__(
-        self, channels: int, num_knobs: int, hidden_size: int, features: int, window: int, longest_memory: float
+        self, channels: int, num_knobs: int, hidden_size: int, features: int, window: int, longest: float
     ) -> None:
         super().__init__()
         self.num_knobs = num_knobs
         self.receptive_field = window
         self.window = FIRBank(channels, features, window)
-        self.recurrent = Recurrent(LSTMUnit(longest_memory), features, hidden_size)
+        self.recurrent = Recurrent(LSTMUnit(longest), features, hidden_size)
         self.linear = nn.Linear(hidden_size, features)
         self.conditioning = FiLMGLU(num_knobs, features)
         self.output = output_layer(features, channels)
@@ -99,8 +99,8 @@ class LSTMFiLMGLU(EffectModule):
         hidden_size: Units of the LSTM, at least 1.
         features: Width before and behind the LSTM, at least 1.
         window: Samples that the first layer sees, at least 1.
-        longest_memory: Time constant, in samples above 2, of the slowest unit when training starts; the others are
-            spread down to 2. 0 starts as torch does. See :class:`~neuralfx.nn.recurrent.Unit`.
+        longest_ms: Longest initial time constant, in ms; units are spread from it down to 2 samples. 0 starts as
+            torch does, see :class:`~neuralfx.nn.recurrent.Unit`.
         training: Arguments of :class:`EffectModule`, such as ``effect`` or ``lr``.
 
     Reference:
@@ -109,11 +109,16 @@ class LSTMFiLMGLU(EffectModule):
     """
 
     def __init__(
-        self, hidden_size: int = 8, features: int = 4, window: int = 64, longest_memory: float = 0, **training: Any
+        self, hidden_size: int = 8, features: int = 4, window: int = 64, longest_ms: float = 0.0, **training: Any
     ) -> None:
         super().__init__(**training)  # also saves the hyper-parameters of this class
         self.network = LSTMFiLMGLUNetwork(
-            self.effect.channels, len(self.effect.knobs), hidden_size, features, window, longest_memory
+            self.effect.channels,
+            len(self.effect.knobs),
+            hidden_size,
+            features,
+            window,
+            longest_ms * self.effect.sample_rate / 1000,
         )
 
 
@@ -129,8 +134,8 @@ class LSTMConcat(EffectModule):
 
     Args:
         hidden_size: Units of the LSTM, at least 1.
-        longest_memory: Time constant, in samples above 2, of the slowest unit when training starts; the others are
-            spread down to 2. 0 starts as torch does. See :class:`~neuralfx.nn.recurrent.Unit`.
+        longest_ms: Longest initial time constant, in ms; units are spread from it down to 2 samples. 0 starts as
+            torch does, see :class:`~neuralfx.nn.recurrent.Unit`.
         training: Arguments of :class:`EffectModule`, such as ``effect`` or ``lr``.
 
     Reference:
@@ -138,9 +143,14 @@ class LSTMConcat(EffectModule):
         DAFx 2024, section 5.1.
     """
 
-    def __init__(self, hidden_size: int = 32, longest_memory: float = 0, **training: Any) -> None:
+    def __init__(self, hidden_size: int = 32, longest_ms: float = 0.0, **training: Any) -> None:
         super().__init__(**training)
-        self.network = ConcatRNN(LSTMUnit(longest_memory), self.effect.channels, len(self.effect.knobs), hidden_size)
+        self.network = ConcatRNN(
+            LSTMUnit(longest_ms * self.effect.sample_rate / 1000),
+            self.effect.channels,
+            len(self.effect.knobs),
+            hidden_size,
+        )
 
 
 class LSTMFiLM(EffectModule):
@@ -158,8 +168,8 @@ class LSTMFiLM(EffectModule):
     Args:
         hidden_size: Units of the LSTM, at least 1.
         mlp_size: Width of the two hidden layers between knobs and coefficients, at least 1.
-        longest_memory: Time constant, in samples above 2, of the slowest unit when training starts; the others are
-            spread down to 2. 0 starts as torch does. See :class:`~neuralfx.nn.recurrent.Unit`.
+        longest_ms: Longest initial time constant, in ms; units are spread from it down to 2 samples. 0 starts as
+            torch does, see :class:`~neuralfx.nn.recurrent.Unit`.
         training: Arguments of :class:`EffectModule`, such as ``effect`` or ``lr``.
 
     Reference:
@@ -167,10 +177,14 @@ class LSTMFiLM(EffectModule):
         DAFx 2024, section 4.1.
     """
 
-    def __init__(self, hidden_size: int = 32, mlp_size: int = 32, longest_memory: float = 0, **training: Any) -> None:
+    def __init__(self, hidden_size: int = 32, mlp_size: int = 32, longest_ms: float = 0.0, **training: Any) -> None:
         super().__init__(**training)
         self.network = FiLMRNN(
-            LSTMUnit(longest_memory), self.effect.channels, len(self.effect.knobs), hidden_size, mlp_size
+            LSTMUnit(longest_ms * self.effect.sample_rate / 1000),
+            self.effect.channels,
+            len(self.effect.knobs),
+            hidden_size,
+            mlp_size,
         )
 
 
@@ -186,8 +200,8 @@ class LSTMStaticHyper(EffectModule):
     Args:
         hidden_size: Units of the LSTM, at least 1.
         mlp_size: Width of the two hidden layers of the hypernetwork, at least 1.
-        longest_memory: Time constant, in samples above 2, of the slowest unit when training starts; the others are
-            spread down to 2. 0 starts as torch does. See :class:`~neuralfx.nn.recurrent.Unit`.
+        longest_ms: Longest initial time constant, in ms; units are spread from it down to 2 samples. 0 starts as
+            torch does, see :class:`~neuralfx.nn.recurrent.Unit`.
         training: Arguments of :class:`EffectModule`, such as ``effect`` or ``lr``.
 
     Reference:
@@ -195,10 +209,14 @@ class LSTMStaticHyper(EffectModule):
         DAFx 2024, section 4.2.
     """
 
-    def __init__(self, hidden_size: int = 32, mlp_size: int = 8, longest_memory: float = 0, **training: Any) -> None:
+    def __init__(self, hidden_size: int = 32, mlp_size: int = 8, longest_ms: float = 0.0, **training: Any) -> None:
         super().__init__(**training)
         self.network = StaticHyperRNN(
-            LSTMUnit(longest_memory), self.effect.channels, len(self.effect.knobs), hidden_size, mlp_size
+            LSTMUnit(longest_ms * self.effect.sample_rate / 1000),
+            self.effect.channels,
+            len(self.effect.knobs),
+            hidden_size,
+            mlp_size,
         )
 
 
@@ -214,8 +232,8 @@ class LSTMDynamicHyper(EffectModule):
         hidden_size: Units of the LSTM, at least 1.
         hyper_size: Units of the small LSTM, at least 1.
         mlp_size: Width of the hidden layers between the two, at least 1.
-        longest_memory: Time constant, in samples above 2, of the slowest unit when training starts; the others are
-            spread down to 2. 0 starts as torch does. See :class:`~neuralfx.nn.recurrent.Unit`.
+        longest_ms: Longest initial time constant, in ms; units are spread from it down to 2 samples. 0 starts as
+            torch does, see :class:`~neuralfx.nn.recurrent.Unit`.
         training: Arguments of :class:`EffectModule`, such as ``effect`` or ``lr``.
 
     Reference:
@@ -224,9 +242,14 @@ class LSTMDynamicHyper(EffectModule):
     """
 
     def __init__(
-        self, hidden_size: int = 32, hyper_size: int = 8, mlp_size: int = 32, longest_memory: float = 0, **training: Any
+        self, hidden_size: int = 32, hyper_size: int = 8, mlp_size: int = 32, longest_ms: float = 0.0, **training: Any
     ) -> None:
         super().__init__(**training)
         self.network = DynamicHyperRNN(
-            LSTMUnit(longest_memory), self.effect.channels, len(self.effect.knobs), hidden_size, hyper_size, mlp_size
+            LSTMUnit(longest_ms * self.effect.sample_rate / 1000),
+            self.effect.channels,
+            len(self.effect.knobs),
+            hidden_size,
+            hyper_size,
+            mlp_size,
         )

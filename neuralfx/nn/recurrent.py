@@ -39,7 +39,7 @@ class Unit(abc.ABC):
     :math:`\log(\tau - 1)` give time constants :math:`\tau`, which may be spread evenly on a logarithmic scale.
 
     Args:
-        longest_memory: Largest of these time constants, in samples, above 2; 0 leaves the biases as they are.
+        longest: Largest of these time constants, in samples, above 2; 0 leaves the biases as they are.
 
     Attributes:
         gates: Blocks of H rows in the weights, G.
@@ -55,10 +55,10 @@ class Unit(abc.ABC):
     gates: int
     hidden_biases: int
 
-    def __init__(self, longest_memory: float = 0) -> None:
-        if longest_memory and not 2 < longest_memory < math.inf:
-            raise ConfigError(f"expected a longest_memory of more than 2 samples, or 0, got {longest_memory!r}.")
-        self.longest_memory = longest_memory
+    def __init__(self, longest: float = 0) -> None:
+        if longest and not 2 < longest < math.inf:
+            raise ConfigError(f"expected a longest time constant of more than 2 samples, or 0, got {longest!r}.")
+        self.longest = longest
 
     @abc.abstractmethod
     def initial_state(
@@ -102,7 +102,7 @@ class Unit(abc.ABC):
 
     def keeping_biases(self, hidden_size: int) -> Tensor:
         """What the gates that keep the state start with, shape (hidden_size,)."""
-        return torch.log(torch.logspace(math.log10(2.0), math.log10(self.longest_memory), hidden_size) - 1.0)
+        return torch.log(torch.logspace(math.log10(2.0), math.log10(self.longest), hidden_size) - 1.0)
 
     @abc.abstractmethod
     def step_operations(self, hidden_size: int) -> Operations:
@@ -204,7 +204,7 @@ class LSTMUnit(Unit):
         forget, hidden_forget = input_bias.chunk(4)[1], hidden_bias.chunk(4)[1]
         forget.fill_(1.0)
         hidden_forget.zero_()
-        if self.longest_memory:
+        if self.longest:
             forget.copy_(self.keeping_biases(len(forget)))
             input_bias.chunk(4)[0].copy_(-forget)
             hidden_bias.chunk(4)[0].zero_()
@@ -271,7 +271,7 @@ class GRUUnit(Unit):
 
     def start_biases(self, input_bias: Tensor, hidden_bias: Tensor) -> None:
         """Leave them as torch draws them, but for update gates with time constants."""
-        if self.longest_memory:
+        if self.longest:
             update = input_bias.chunk(3)[1]
             update.copy_(self.keeping_biases(len(update)))
             hidden_bias.chunk(3)[1].zero_()

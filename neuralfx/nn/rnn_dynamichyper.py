@@ -85,7 +85,7 @@ class DynamicHyperRNN(Network):
             self.to_d.hidden_bias[scaling] = 1.0
             self.to_d.weight[scaling] += 1 / mlp_size
             self.to_d.bias.zero_()
-            if unit.longest_memory:
+            if unit.longest:
                 unit.start_biases(self.to_d.bias.flatten(), torch.zeros(rows))
         self.output = output_layer(hidden_size, channels)
 

@@ -70,6 +70,7 @@ def measure(
     found = evaluate(material, candidates, chosen)
     operations = network.network.operations(moving=False)
     content: dict[str, Any] = {
+        "candidates": [candidate.name for candidate in candidates],  # also those that nothing could be measured of
         "metrics": {name: {"higher_is_better": bool(metric.higher_is_better)} for name, metric in chosen.items()},
         "parameters": {told["name"]: told["parameters"] for told in found.candidates if "parameters" in told},
         "multiply_adds": None if operations is None else operations.multiplications,

@@ -156,8 +156,8 @@ def read_measures(cell: Cell, metrics: Iterable[str]) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     wanted = {MODEL, *cell.baselines, *([CAPTURE] if cell.capture else [])}
-    is_complete = set(metrics) <= set(found["metrics"]) and wanted <= {row["candidate"] for row in found["rows"]}
-    return found if is_complete and "multiply_adds" in found else None
+    is_complete = set(metrics) <= set(found["metrics"]) and wanted <= set(found["candidates"])
+    return found if is_complete else None
 
 
 def read_results(study: Study, cells: Sequence[Cell]) -> Results:

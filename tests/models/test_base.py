@@ -90,6 +90,31 @@ def test_schedules_follow_their_formulas() -> None:
         tiny_model("LSTMFiLMGLU", schedule="linear")
 
 
+def test_steps_with_gradients_that_overflow_are_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    model = tiny_model("LSTMFiLMGLU")
+    model._trainer = SimpleNamespace(global_step=7)  # type: ignore[assignment]
+    optimizer = torch.optim.Adam(model.network.parameters(), lr=0.1)
+    before = [parameter.detach().clone() for parameter in model.network.parameters()]
+
+    def step(gradient: float) -> None:
+        for parameter in model.network.parameters():
+            parameter.grad = torch.ones_like(parameter)
+        next(model.network.parameters()).grad.flatten()[0] = gradient  # type: ignore[union-attr]
+        model.on_before_optimizer_step(optimizer)
+        optimizer.step()
+
+    for _ in range(3):
+        step(math.inf)
+        step(math.nan)
+    assert all(map(torch.equal, before, model.network.parameters()))
+    assert [record.getMessage()[:6] for record in caplog.records] == ["step 7"]
+    step(1.0)
+    assert not any(map(torch.equal, before, model.network.parameters()))
+    with pytest.raises(ConfigError, match="training has diverged: 100 steps in a row"):
+        for _ in range(100):
+            step(math.nan)
+
+
 def test_the_base_is_not_a_model() -> None:
     with pytest.raises(TypeError, match="use one of them"):
         EffectModule(two_knobs().to_dict())
@@ -97,7 +122,7 @@ def test_the_base_is_not_a_model() -> None:
 
 def test_architecture_arguments_leave_training_out() -> None:
     model = LSTMFiLMGLU(effect=two_knobs().to_dict(), hidden_size=3, lr=0.1)
-    assert model.architecture_arguments() == {"hidden_size": 3, "features": 4, "window": 64}
+    assert model.architecture_arguments() == {"hidden_size": 3, "features": 4, "window": 64, "longest_ms": 0.0}
 
 
 def test_damaged_checkpoints_are_refused_in_one_line(tmp_path: Path) -> None:

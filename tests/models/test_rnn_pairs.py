@@ -39,10 +39,10 @@ def test_at_still_knobs_film_and_statichyper_cost_as_much_as_the_plain_unit() ->
 
 @pytest.mark.parametrize("name", [name for name in ARCHITECTURES if name.startswith(("LSTM", "GRU"))])
 def test_networks_start_with_the_memory_that_is_asked_for(name: str) -> None:
-    def share_left(memory: float) -> float:
+    def share_left(longest_ms: float) -> float:
         """Of what an impulse does to the output, how much is left 450 samples later."""
         torch.manual_seed(0)
-        network = architecture(name)(effect=two_knobs().to_dict(), longest_memory=memory).network.double()
+        network = architecture(name)(effect=two_knobs().to_dict(), longest_ms=longest_ms).network.double()
         audio = torch.zeros(2, 1, 600, dtype=torch.float64)
         audio[1, 0, :20] = 1.0
         knobs = torch.full((2, 2), 0.5, dtype=torch.float64)
@@ -51,5 +51,5 @@ def test_networks_start_with_the_memory_that_is_asked_for(name: str) -> None:
         response = (wet[1] - wet[0]).abs()
         return float(response[:, 470:].max() / response.max())
 
-    assert share_left(1000) > 0.005
-    assert share_left(0) < 1e-9
+    assert share_left(20.0) > 0.005
+    assert share_left(0.0) < 1e-9

@@ -94,7 +94,7 @@ def test_costs_follow_the_equations_of_the_units() -> None:
 
 @pytest.mark.parametrize("build", [LSTMUnit, GRUUnit])
 def test_time_constants_start_spread_evenly_on_a_logarithmic_scale(build: type[LSTMUnit | GRUUnit]) -> None:
-    layer = Recurrent(build(longest_memory=200.0), FEATURES, 5).double()
+    layer = Recurrent(build(longest=200.0), FEATURES, 5).double()
     # Without what is heard and what was put out before, a unit forgets its state by its gate alone.
     weights = layer.weights()._replace(
         input=torch.zeros_like(layer.weights().input), hidden=torch.zeros_like(layer.weights().hidden)
@@ -112,5 +112,5 @@ def test_time_constants_start_spread_evenly_on_a_logarithmic_scale(build: type[L
 
 @pytest.mark.parametrize("memory", [2, 1.0, -3, math.nan, math.inf])
 def test_a_time_constant_out_of_range_is_refused(memory: float) -> None:
-    with pytest.raises(ConfigError, match="longest_memory of more than 2 samples"):
+    with pytest.raises(ConfigError, match="longest time constant of more than 2 samples"):
         GRUUnit(memory)

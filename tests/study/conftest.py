@@ -33,7 +33,8 @@ rows = [
 ]
 parameters = {"model": 100, "nam": 3000}
 metrics = {key: {"higher_is_better": False} for key in metrics}
-found = {"metrics": metrics, "parameters": parameters, "multiply_adds": 90, "rows": rows}
+candidates = ["model", *others]
+found = {"candidates": candidates, "metrics": metrics, "parameters": parameters, "multiply_adds": 90, "rows": rows}
 (folder / "measures.json").write_text(json.dumps(found))
 """
 

@@ -28,6 +28,7 @@ def write_measures(cell: Cell, values: list[float], metric: str = "esr", **field
         for name in ("model", *cell.baselines)
     ]
     content = {
+        "candidates": ["model", *cell.baselines],
         "metrics": {metric: {"higher_is_better": False}},
         "parameters": {"model": 100},
         "multiply_adds": 90,
@@ -143,6 +144,7 @@ def test_a_model_of_nam_is_compared_at_its_setting_only(study: Make) -> None:
     measures = json.loads((first.folder / "measures.json").read_text(encoding="utf-8"))
     heard = {"candidate": "nam", "take": "take1", "knobs": {"gain": 1, "mode": "b"}, "values": {"esr": 0.5}}
     measures["rows"].append(heard)
+    measures["candidates"].append("nam")
     (first.folder / "measures.json").write_text(json.dumps(measures), encoding="utf-8")
     results = read_results(mine, mine.cells(OUT))
     every, there = tables.tabulate(results)

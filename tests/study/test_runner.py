@@ -75,6 +75,22 @@ def test_cells_run_once_and_are_found_done_the_next_time(study: Make, caplog: py
     assert [len(attempts(cell.name)) for cell in cells] == [1, 1, 1, 1]
 
 
+def test_a_baseline_of_which_nothing_could_be_measured_leaves_the_cell_done(study: Make) -> None:
+    # Such as the best linear filter of a take that no training hears.
+    mine = study(seeds=[0])
+    first = mine.cells(OUT)[0]
+    run(mine, [first], OUT)
+    measures = first.folder / "measures.json"
+    found = json.loads(measures.read_text())
+    found["rows"] = [row for row in found["rows"] if row["candidate"] != "linear"]
+    measures.write_text(json.dumps(found))
+    assert state_of(first, mine) == "done"
+    assert {row.model for row in read_results(mine, [first]).rows} == {"good", "identity"}
+    found["candidates"].remove("linear")
+    measures.write_text(json.dumps(found))
+    assert state_of(first, mine) == "begun"
+
+
 def test_a_cell_that_fails_is_shown_and_stops_no_other(study: Make, caplog: pytest.LogCaptureFixture) -> None:
     mine = study(bad="fail")
     outcome = run(mine, mine.cells(OUT), OUT)
