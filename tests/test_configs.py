@@ -26,7 +26,7 @@ OTHERS = [
     for path in sorted(CONFIGS.rglob("*.yaml"))
     if path.parent.name != "studies" and (path.parent.name != "models" or path.stem not in TAILS)
 ]
-QUICK = {"od300", "la2a", "ts9-gx", "od300-lstm", "la2a-s4d", "darc-x42-s6"}
+QUICK = {"od300", "la2a", "ts9-gx", "od300-lstm", "la2a-s4d", "darc-x42-gru-statichyper"}
 
 
 def cases() -> list[Any]:

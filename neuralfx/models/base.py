@@ -103,7 +103,8 @@ class EffectModule(lightning.LightningModule):
         self._lanes: State | None = None
         self._counts = True
         self._training_lanes: State | None = None
-        self._overflows = 0
+        self._overflows = 0  # in a row
+        self._left_out = 0
 
     # Using a model ----------------------------------------------------------------------------------------------------
 
@@ -192,6 +193,11 @@ class EffectModule(lightning.LightningModule):
 
     on_test_epoch_start = on_predict_epoch_start = on_train_epoch_start
 
+    def on_train_end(self) -> None:
+        """Say how many steps were left out."""
+        if self._left_out:
+            log.warning("steps that were left out, as their gradients were not finite: %d", self._left_out)
+
     def on_validation_epoch_start(self) -> None:
         """Put the lanes of training aside: validation may come in the middle of an epoch."""
         self._training_lanes, self._lanes = self._lanes, None
@@ -241,8 +247,9 @@ class EffectModule(lightning.LightningModule):
         if all(bool(torch.isfinite(parameter.grad).all()) for parameter in parameters):  # type: ignore[arg-type]
             self._overflows = 0
             return
-        if not self._overflows:
-            log.warning("step %d has gradients that are not finite; it is left out", self.global_step)
+        if not self._left_out:
+            log.warning("step %d has gradients that are not finite; such steps are left out", self.global_step)
+        self._left_out += 1
         self._overflows += 1
         if self._overflows >= MOST_OVERFLOWS:
             raise ConfigError(
