@@ -123,6 +123,10 @@ class EffectModule(lightning.LightningModule):
         """Samples by which the network's output lags behind its input; ``process`` compensates them."""
         return self.network.latency_samples
 
+    def samples_in(self, milliseconds: float) -> float:
+        """Samples in a duration, at the model's rate."""
+        return milliseconds * (self.effect.sample_rate / 1000)
+
     def process(self, audio: Audio, knobs: Mapping[str, Any] | None = None, sample_rate: int | None = None) -> Audio:
         """Run audio through the modelled device.
 

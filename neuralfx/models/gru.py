@@ -36,7 +36,7 @@ class GRUConcat(EffectModule):
     def __init__(self, hidden_size: int = 32, longest_ms: float = 0.0, **training: Any) -> None:
         super().__init__(**training)
         self.network = ConcatRNN(
-            GRUUnit(longest_ms * self.effect.sample_rate / 1000),
+            GRUUnit(self.samples_in(longest_ms)),
             self.effect.channels,
             len(self.effect.knobs),
             hidden_size,
@@ -70,7 +70,7 @@ class GRUFiLM(EffectModule):
     def __init__(self, hidden_size: int = 32, mlp_size: int = 32, longest_ms: float = 0.0, **training: Any) -> None:
         super().__init__(**training)
         self.network = FiLMRNN(
-            GRUUnit(longest_ms * self.effect.sample_rate / 1000),
+            GRUUnit(self.samples_in(longest_ms)),
             self.effect.channels,
             len(self.effect.knobs),
             hidden_size,
@@ -102,7 +102,7 @@ class GRUStaticHyper(EffectModule):
     def __init__(self, hidden_size: int = 32, mlp_size: int = 8, longest_ms: float = 0.0, **training: Any) -> None:
         super().__init__(**training)
         self.network = StaticHyperRNN(
-            GRUUnit(longest_ms * self.effect.sample_rate / 1000),
+            GRUUnit(self.samples_in(longest_ms)),
             self.effect.channels,
             len(self.effect.knobs),
             hidden_size,
@@ -143,7 +143,7 @@ class GRUDynamicHyper(EffectModule):
     ) -> None:
         super().__init__(**training)
         self.network = DynamicHyperRNN(
-            GRUUnit(longest_ms * self.effect.sample_rate / 1000),
+            GRUUnit(self.samples_in(longest_ms)),
             self.effect.channels,
             len(self.effect.knobs),
             hidden_size,

@@ -52,9 +52,8 @@ class LRUFiLMGLU(EffectModule):
         **training: Any,
     ) -> None:
         super().__init__(**training)  # also saves the hyper-parameters of this class
-        samples_per_ms = self.effect.sample_rate / 1000
         layers = [
-            LRU(features, state_size, shortest_ms * samples_per_ms, longest_ms * samples_per_ms, max_phase)
+            LRU(features, state_size, self.samples_in(shortest_ms), self.samples_in(longest_ms), max_phase)
             for _ in range(num_blocks)
         ]
         self.network = StateSpaceNetwork(self.effect.channels, len(self.effect.knobs), window, layers)

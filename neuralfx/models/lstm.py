@@ -118,7 +118,7 @@ class LSTMFiLMGLU(EffectModule):
             hidden_size,
             features,
             window,
-            longest_ms * self.effect.sample_rate / 1000,
+            self.samples_in(longest_ms),
         )
 
 
@@ -146,7 +146,7 @@ class LSTMConcat(EffectModule):
     def __init__(self, hidden_size: int = 32, longest_ms: float = 0.0, **training: Any) -> None:
         super().__init__(**training)
         self.network = ConcatRNN(
-            LSTMUnit(longest_ms * self.effect.sample_rate / 1000),
+            LSTMUnit(self.samples_in(longest_ms)),
             self.effect.channels,
             len(self.effect.knobs),
             hidden_size,
@@ -180,7 +180,7 @@ class LSTMFiLM(EffectModule):
     def __init__(self, hidden_size: int = 32, mlp_size: int = 32, longest_ms: float = 0.0, **training: Any) -> None:
         super().__init__(**training)
         self.network = FiLMRNN(
-            LSTMUnit(longest_ms * self.effect.sample_rate / 1000),
+            LSTMUnit(self.samples_in(longest_ms)),
             self.effect.channels,
             len(self.effect.knobs),
             hidden_size,
@@ -212,7 +212,7 @@ class LSTMStaticHyper(EffectModule):
     def __init__(self, hidden_size: int = 32, mlp_size: int = 8, longest_ms: float = 0.0, **training: Any) -> None:
         super().__init__(**training)
         self.network = StaticHyperRNN(
-            LSTMUnit(longest_ms * self.effect.sample_rate / 1000),
+            LSTMUnit(self.samples_in(longest_ms)),
             self.effect.channels,
             len(self.effect.knobs),
             hidden_size,
@@ -246,7 +246,7 @@ class LSTMDynamicHyper(EffectModule):
     ) -> None:
         super().__init__(**training)
         self.network = DynamicHyperRNN(
-            LSTMUnit(longest_ms * self.effect.sample_rate / 1000),
+            LSTMUnit(self.samples_in(longest_ms)),
             self.effect.channels,
             len(self.effect.knobs),
             hidden_size,

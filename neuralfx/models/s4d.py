@@ -61,9 +61,8 @@ class S4DFiLMGLU(EffectModule):
         super().__init__(**training)  # also saves the hyper-parameters of this class
         if state_size < 2 or state_size % 2:
             raise ConfigError(f"state_size: expected an even number of at least 2, got {state_size}.")
-        samples_per_ms = self.effect.sample_rate / 1000
         layers = [
-            S4D(features, state_size // 2, shortest_ms * samples_per_ms, longest_ms * samples_per_ms, poles, mixing)
+            S4D(features, state_size // 2, self.samples_in(shortest_ms), self.samples_in(longest_ms), poles, mixing)
             for _ in range(num_blocks)
         ]
         self.network = StateSpaceNetwork(self.effect.channels, len(self.effect.knobs), window, layers)

@@ -50,9 +50,8 @@ class S6FiLMGLU(EffectModule):
         **training: Any,
     ) -> None:
         super().__init__(**training)  # also saves the hyper-parameters of this class
-        samples_per_ms = self.effect.sample_rate / 1000
         layers = [
-            S6(features, state_size, rank, shortest_ms * samples_per_ms, longest_ms * samples_per_ms)
+            S6(features, state_size, rank, self.samples_in(shortest_ms), self.samples_in(longest_ms))
             for _ in range(num_blocks)
         ]
         self.network = StateSpaceNetwork(self.effect.channels, len(self.effect.knobs), window, layers)

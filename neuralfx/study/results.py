@@ -156,7 +156,7 @@ def read_measures(cell: Cell, metrics: Iterable[str]) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     wanted = {MODEL, *cell.baselines, *([CAPTURE] if cell.capture else [])}
-    is_complete = set(metrics) <= set(found["metrics"]) and wanted <= set(found["candidates"])
+    is_complete = set(metrics) <= set(found["metrics"]) and wanted <= set(found.get("candidates", ()))
     return found if is_complete else None
 
 
