@@ -33,7 +33,7 @@ class GRUConcat(EffectModule):
         DAFx 2024, section 5.1.
     """
 
-    def __init__(self, hidden_size: int = 32, longest_ms: float = 0.0, **training: Any) -> None:
+    def __init__(self, hidden_size: int = 32, longest_ms: float = 100.0, **training: Any) -> None:
         super().__init__(**training)
         self.network = ConcatRNN(
             GRUUnit(self.samples_in(longest_ms)),
@@ -67,7 +67,7 @@ class GRUFiLM(EffectModule):
         DAFx 2024, section 4.1.
     """
 
-    def __init__(self, hidden_size: int = 32, mlp_size: int = 32, longest_ms: float = 0.0, **training: Any) -> None:
+    def __init__(self, hidden_size: int = 32, mlp_size: int = 32, longest_ms: float = 100.0, **training: Any) -> None:
         super().__init__(**training)
         self.network = FiLMRNN(
             GRUUnit(self.samples_in(longest_ms)),
@@ -99,7 +99,7 @@ class GRUStaticHyper(EffectModule):
         DAFx 2024, section 4.2.
     """
 
-    def __init__(self, hidden_size: int = 32, mlp_size: int = 8, longest_ms: float = 0.0, **training: Any) -> None:
+    def __init__(self, hidden_size: int = 32, mlp_size: int = 8, longest_ms: float = 100.0, **training: Any) -> None:
         super().__init__(**training)
         self.network = StaticHyperRNN(
             GRUUnit(self.samples_in(longest_ms)),
@@ -138,7 +138,7 @@ class GRUDynamicHyper(EffectModule):
         hyper_size: int = 8,
         mlp_size: int = 32,
         published_layout: bool = False,
-        longest_ms: float = 0.0,
+        longest_ms: float = 100.0,
         **training: Any,
     ) -> None:
         super().__init__(**training)

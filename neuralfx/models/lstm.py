@@ -109,7 +109,7 @@ class LSTMFiLMGLU(EffectModule):
     """
 
     def __init__(
-        self, hidden_size: int = 8, features: int = 4, window: int = 64, longest_ms: float = 0.0, **training: Any
+        self, hidden_size: int = 8, features: int = 4, window: int = 64, longest_ms: float = 100.0, **training: Any
     ) -> None:
         super().__init__(**training)  # also saves the hyper-parameters of this class
         self.network = LSTMFiLMGLUNetwork(
@@ -143,7 +143,7 @@ class LSTMConcat(EffectModule):
         DAFx 2024, section 5.1.
     """
 
-    def __init__(self, hidden_size: int = 32, longest_ms: float = 0.0, **training: Any) -> None:
+    def __init__(self, hidden_size: int = 32, longest_ms: float = 100.0, **training: Any) -> None:
         super().__init__(**training)
         self.network = ConcatRNN(
             LSTMUnit(self.samples_in(longest_ms)),
@@ -177,7 +177,7 @@ class LSTMFiLM(EffectModule):
         DAFx 2024, section 4.1.
     """
 
-    def __init__(self, hidden_size: int = 32, mlp_size: int = 32, longest_ms: float = 0.0, **training: Any) -> None:
+    def __init__(self, hidden_size: int = 32, mlp_size: int = 32, longest_ms: float = 100.0, **training: Any) -> None:
         super().__init__(**training)
         self.network = FiLMRNN(
             LSTMUnit(self.samples_in(longest_ms)),
@@ -209,7 +209,7 @@ class LSTMStaticHyper(EffectModule):
         DAFx 2024, section 4.2.
     """
 
-    def __init__(self, hidden_size: int = 32, mlp_size: int = 8, longest_ms: float = 0.0, **training: Any) -> None:
+    def __init__(self, hidden_size: int = 32, mlp_size: int = 8, longest_ms: float = 100.0, **training: Any) -> None:
         super().__init__(**training)
         self.network = StaticHyperRNN(
             LSTMUnit(self.samples_in(longest_ms)),
@@ -242,7 +242,7 @@ class LSTMDynamicHyper(EffectModule):
     """
 
     def __init__(
-        self, hidden_size: int = 32, hyper_size: int = 8, mlp_size: int = 32, longest_ms: float = 0.0, **training: Any
+        self, hidden_size: int = 32, hyper_size: int = 8, mlp_size: int = 32, longest_ms: float = 100.0, **training: Any
     ) -> None:
         super().__init__(**training)
         self.network = DynamicHyperRNN(

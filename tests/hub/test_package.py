@@ -75,7 +75,7 @@ def test_a_folder_holds_its_five_files_and_nothing_else_is_left(folder: Path) ->
 def test_the_configuration_comes_back(model: Any, folder: Path) -> None:
     config = read_config(folder)
     assert ModelConfig.from_dict(config.to_dict()) == config
-    assert config.arguments == {"hidden_size": 3, "features": 2, "window": 4, "longest_ms": 0.0}
+    assert config.arguments == {"hidden_size": 3, "features": 2, "window": 4, "longest_ms": 100.0}
     assert config.parameters == sum(parameter.numel() for parameter in model.network.parameters())
     described = describe_model(
         model, name="my-amp", metrics=config.metrics, training=config.training, licence=config.licence

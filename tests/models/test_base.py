@@ -126,7 +126,7 @@ def test_the_base_is_not_a_model() -> None:
 
 def test_architecture_arguments_leave_training_out() -> None:
     model = LSTMFiLMGLU(effect=two_knobs().to_dict(), hidden_size=3, lr=0.1)
-    assert model.architecture_arguments() == {"hidden_size": 3, "features": 4, "window": 64, "longest_ms": 0.0}
+    assert model.architecture_arguments() == {"hidden_size": 3, "features": 4, "window": 64, "longest_ms": 100.0}
 
 
 def test_damaged_checkpoints_are_refused_in_one_line(tmp_path: Path) -> None:
