@@ -6,18 +6,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from neuralfx.datasets.lanes import AlignedTake, Span
 from neuralfx.evaluation.candidates import Array, Candidate, Player
 from neuralfx.evaluation.material import Material
-from neuralfx.metrics.linear import apply_linear_filter
+from neuralfx.metrics.linear import TAPS, Filter, LinearFit, apply_linear_filter
 
-TAPS = 257
-RIDGE = 1e-6
 READ_SAMPLES = 262_144
-
-Filter = npt.NDArray[np.float64]
 
 
 class Identity:
@@ -64,7 +59,7 @@ class LinearFilter:
             if not parts:
                 return None
             channels = range(material.aligned[index].channels)  # each by itself
-            self._weights[index] = np.stack([_fit(parts, channel, self.taps, RIDGE) for channel in channels])
+            self._weights[index] = np.stack([_fit(LinearFit(self.taps), parts, channel) for channel in channels])
         return _Filtering(self._weights[index])
 
     def describe(self) -> dict[str, Any]:
@@ -117,39 +112,13 @@ class _Filtering:
         return np.stack(rows).astype(np.float32)
 
 
-def _fit(parts: Sequence[tuple[AlignedTake, Span]], channel: int, taps: int, ridge: float) -> Filter:
+def _fit(fit: LinearFit, parts: Sequence[tuple[AlignedTake, Span]], channel: int) -> Filter:
     """The filter with the least squared error on several stretches, read piece by piece."""
-    products, cross = np.zeros((taps, taps)), np.zeros(taps)
+    before = fit.taps - 1
     for take, span in parts:
         for start in range(span.start, span.stop, READ_SAMPLES):
             stop = min(start + READ_SAMPLES, span.stop)
-            known = max(start - taps + 1, 0)
-            dry = take.read_dry(known, stop)[channel].astype(np.float64)
-            dry = np.pad(dry, (taps - 1 - (start - known), 0))  # silence before the take
-            _add_products(products, dry, taps)
-            cross += _correlate(dry, take.read_wet(start, stop)[channel], taps)
-    return np.asarray(np.linalg.solve(products + (ridge * products[0, 0] + 1e-12) * np.eye(taps), cross))
-
-
-def _add_products(products: Filter, dry: Filter, taps: int) -> None:
-    r"""Add the sums :math:`\sum_t x_{t-i} x_{t-j}`, shape (taps, taps), of ``dry`` after its first taps - 1 samples.
-
-    The first row is a correlation; each other element is the one above and left of it, but for the two products at the
-    ends of the sum.
-    """
-    rows = np.zeros_like(products)
-    rows[0] = _correlate(dry, dry[taps - 1 :], taps)
-    head = dry[taps - 1 :: -1][:taps]  # x at the beginning, and before
-    tail = np.concatenate([[0.0], dry[::-1][: taps - 1]])  # x behind the end is never used
-    for row in range(1, taps):
-        rows[row, row:] = rows[row - 1, row - 1 : -1] + head[row] * head[row:] - tail[row] * tail[row:]
-    products += rows + np.triu(rows, 1).T
-
-
-def _correlate(dry: Filter, present: npt.NDArray[np.floating], taps: int) -> Filter:
-    """Sums of ``present`` times ``dry`` up to taps - 1 samples before; ``dry`` begins as much earlier."""
-    size = 1 << (len(dry) + taps).bit_length()
-    late = np.zeros(len(dry))
-    late[taps - 1 :] = present
-    product = np.fft.rfft(dry, size).conj() * np.fft.rfft(late, size)
-    return np.asarray(np.fft.irfft(product, size)[:taps])
+            known = max(start - before, 0)
+            dry = np.pad(take.read_dry(known, stop)[channel], (before - (start - known), 0))  # silence before the take
+            fit.add(dry, take.read_wet(start, stop)[channel])
+    return fit.weights()

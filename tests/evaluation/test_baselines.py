@@ -12,6 +12,7 @@ from neuralfx.datasets.lanes import Span
 from neuralfx.evaluation import BASELINES, Identity, LinearFilter, Material, evaluate, read_material
 from neuralfx.evaluation import baselines as module
 from neuralfx.evaluation.run import choose_metrics
+from neuralfx.metrics.linear import LinearFit
 from tests.data.generate import RATE
 
 ESR = choose_metrics(["esr"])
@@ -40,7 +41,7 @@ def test_a_fit_piece_by_piece_is_the_least_squares_of_the_whole(
 ) -> None:
     monkeypatch.setattr(module, "READ_SAMPLES", 1_001)
     take = material.aligned[0]
-    found = module._fit([(take, Span(0, 0, 6_000)), (take, Span(0, 7_000, 8_000))], 0, 9, 0.0)
+    found = module._fit(LinearFit(9, ridge=0.0), [(take, Span(0, 0, 6_000)), (take, Span(0, 7_000, 8_000))], 0)
     dry, wet = (audio[0].astype(np.float64) for audio in take.read(0, 8_000))
     columns = np.stack([np.concatenate([np.zeros(late), dry[: 8_000 - late]]) for late in range(9)], axis=1)
     scored = np.r_[0:6_000, 7_000:8_000]
