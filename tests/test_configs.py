@@ -6,6 +6,7 @@ Configurations of devices differ in little more than names: most are only tried 
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,7 @@ def test_a_configuration_trains_for_a_step(path: Path, tmp_path: Path, monkeypat
         arguments += [f"--{setting}", str(value)]
     assert main(arguments) == 0
     assert (tmp_path / "run/checkpoints/best.ckpt").is_file()
+    assert getattr(sys.modules.get("wandb"), "run", None) is None
 
 
 def test_configurations_have_names_of_their_own() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import sys
 import warnings
 from argparse import ArgumentError
 from collections.abc import Sequence
@@ -106,6 +107,7 @@ class TrainingCommandLine(LightningCLI):
     _lock: IO[bytes] | None = None  # held while the run is trained
 
     def __init__(self, arguments: list[str]) -> None:
+        logged = _wandb_run()
         try:
             super().__init__(
                 EffectModule,
@@ -122,6 +124,8 @@ class TrainingCommandLine(LightningCLI):
         finally:
             if self._lock is not None:
                 self._lock.close()
+            if _wandb_run() is not logged:  # or the next training of this process would go on with it
+                sys.modules["wandb"].finish()
 
     @property
     def settings(self) -> Namespace:
@@ -266,3 +270,8 @@ class TrainingCommandLine(LightningCLI):
                     mode = "offline"
             if mode is not None:  # wandb looks at the environment once per process only
                 logger["dict_kwargs"] = {**extra, "mode": mode}
+
+
+def _wandb_run() -> Any:
+    """The run of Weights & Biases that this process logs to, if any."""
+    return getattr(sys.modules.get("wandb"), "run", None)

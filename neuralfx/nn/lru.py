@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from neuralfx.nn.diagonal import carry, precise, run_in_chunks, toeplitz
 from neuralfx.nn.operations import Operations, add_operations
+from neuralfx.nn.time_constants import spread_time_constants
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -42,6 +43,9 @@ class LRU(nn.Module):
         longest_samples: Longest initial time constant, in samples.
         max_phase: Largest initial phase of a pole, in radians per sample, above 0.
 
+    Raises:
+        ConfigError: If the time constants are no range.
+
     Reference:
         Orvieto et al., "Resurrecting Recurrent Neural Networks for Long Sequences", ICML 2023, section 3.
     """
@@ -57,8 +61,7 @@ class LRU(nn.Module):
         super().__init__()
         self.features = features
         self.state_size = state_size
-        time_constants = torch.logspace(math.log10(shortest_samples), math.log10(longest_samples), state_size)
-        log_decay = -torch.log(time_constants)
+        log_decay = -torch.log(spread_time_constants(shortest_samples, longest_samples, state_size))
         phase = torch.exp(log_decay).clamp(max=max_phase) * (1 - torch.rand(state_size))  # above 0
         self.log_decay = nn.Parameter(log_decay)  # nu
         self.log_phase = nn.Parameter(torch.log(phase))  # theta

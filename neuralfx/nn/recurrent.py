@@ -13,6 +13,7 @@ from neuralfx.engine import compiler
 from neuralfx.errors import ConfigError
 from neuralfx.nn.network import State
 from neuralfx.nn.operations import Operations, add_operations, matrix_operations
+from neuralfx.nn.time_constants import spread_time_constants
 
 
 class RecurrentWeights(NamedTuple):
@@ -102,7 +103,7 @@ class Unit(abc.ABC):
 
     def keeping_biases(self, hidden_size: int) -> Tensor:
         """What the gates that keep the state start with, shape (hidden_size,)."""
-        return torch.log(torch.logspace(math.log10(2.0), math.log10(self.longest), hidden_size) - 1.0)
+        return torch.log(spread_time_constants(2.0, self.longest, hidden_size) - 1.0)
 
     @abc.abstractmethod
     def step_operations(self, hidden_size: int) -> Operations:

@@ -13,6 +13,7 @@ from torch.nn import functional
 from neuralfx.errors import ConfigError
 from neuralfx.nn.diagonal import carry, precise, run_in_chunks, toeplitz
 from neuralfx.nn.operations import Operations, add_operations, linear_operations
+from neuralfx.nn.time_constants import spread_time_constants
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -54,7 +55,7 @@ class S4D(nn.Module):
         mixing: Whether GELU, a linear layer and a gated linear unit follow, as in the blocks of the S4D paper.
 
     Raises:
-        ConfigError: If ``poles`` is none of these.
+        ConfigError: If ``poles`` is none of these, or the time constants are no range.
 
     Reference:
         Gu et al., "On the Parameterization and Initialization of Diagonal State Space Models", NeurIPS 2022,
@@ -75,15 +76,15 @@ class S4D(nn.Module):
             raise ConfigError(f"poles: expected one of {', '.join(POLES)}, got {poles!r}.")
         self.features = features
         self.pairs = pairs
-        shortest, longest = math.log10(shortest_samples), math.log10(longest_samples)
         if poles == "decay":
             # Neighbouring time constants go to different features, so that every feature spans the whole range.
-            time_constants = torch.logspace(shortest, longest, features * pairs).view(pairs, features).T
+            time_constants = spread_time_constants(shortest_samples, longest_samples, features * pairs)
+            time_constants = time_constants.view(pairs, features).T
             log_step, log_decay = torch.zeros(features), -torch.log(time_constants)
             frequency = torch.zeros(features, pairs)
         else:
             # Re a = -1/2 and the imaginary part as published, here relative to the real one.
-            log_step = -torch.log(torch.logspace(shortest, longest, features) / 2)
+            log_step = -torch.log(spread_time_constants(shortest_samples, longest_samples, features) / 2)
             log_decay = torch.full((features, pairs), math.log(0.5))
             frequency = 2 * published_frequencies(poles, pairs).to(log_step.device).repeat(features, 1)
         self.log_step = nn.Parameter(log_step)  # log Delta, in log samples

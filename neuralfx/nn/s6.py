@@ -13,6 +13,7 @@ from neuralfx.engine import compiler
 from neuralfx.nn import packing
 from neuralfx.nn.diagonal import precise
 from neuralfx.nn.operations import Operations, add_operations, linear_operations
+from neuralfx.nn.time_constants import spread_time_constants
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -44,7 +45,10 @@ class S6(nn.Module):
         state_size: Real states per feature, N.
         rank: Features r from which the steps are computed.
         shortest_samples: Shortest initial time constant, in samples.
-        longest_samples: Longest initial time constant, in samples.
+        longest_samples: Longest initial time constant, in samples; at least N times the shortest.
+
+    Raises:
+        ConfigError: If the time constants are no range.
 
     Reference:
         Gu and Dao, "Mamba: Linear-Time Sequence Modeling with Selective State Spaces", 2023, section 3.
@@ -62,7 +66,9 @@ class S6(nn.Module):
         self.log_decay = nn.Parameter(torch.log(torch.arange(1.0, state_size + 1)).repeat(features, 1))  # alpha
         self.direct = nn.Parameter(torch.ones(features))  # D
         self.output = nn.Linear(features, features)  # W_o, b_o
-        steps = torch.logspace(-math.log10(longest_samples), -math.log10(shortest_samples * state_size), features)
+        # The fastest state of a feature forgets N times as fast as its slowest.
+        slowest = spread_time_constants(shortest_samples * state_size, longest_samples, features)
+        steps = 1 / slowest.flip(0)
         with torch.no_grad():
             nn.init.uniform_(self.step.weight, -1 / math.sqrt(rank), 1 / math.sqrt(rank))
             self.step.bias.copy_(steps + torch.log(-torch.expm1(-steps)))  # the inverse of softplus

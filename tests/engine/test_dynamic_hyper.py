@@ -115,7 +115,8 @@ def test_training_has_the_gradients_of_the_torch_path(
     in_double = map_state(lambda part: part.double(), state)
     for value, expected in zip(compiled, run_with_gradients(double, audio.double(), knobs.double(), in_double)):
         scale = max(expected.abs().max().item(), 0.1)
-        torch.testing.assert_close(value.double(), expected, atol=1e-5 * scale, rtol=0)
+        # What a gate of a slow unit lacks to 1 is a few thousand times the rounding of 1.
+        torch.testing.assert_close(value.double(), expected, atol=5e-5 * scale, rtol=0)
 
 
 @pytest.mark.parametrize("name", PAIRS)
