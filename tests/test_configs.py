@@ -78,7 +78,7 @@ def test_a_configuration_trains_for_a_step(path: Path, tmp_path: Path, monkeypat
     settings = {
         "data.root": root, "data.warmup_s": 0.01, "data.evaluation_warmup_s": 0.01,
         "run": "run", "trainer.max_epochs": 1, "trainer.limit_train_batches": 4, "trainer.accelerator": "cpu",
-        "trainer.check_val_every_n_epoch": 1,
+        "trainer.check_val_every_n_epoch": 1, "trainer.val_check_interval": 1.0,
         "trainer.enable_progress_bar": "false", "trainer.enable_model_summary": "false",
     }  # fmt: skip
     if path.stem == "wandb":

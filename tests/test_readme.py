@@ -43,7 +43,7 @@ def test_the_training_commands_work_as_printed(
     shutil.copy(ROOT / "neuralfx/examples/riff.flac", "guitar.wav")
     (block,) = (code for _, code in CODE if "--run runs/my-amp" in code)
     check, fit, package, process = (line.split(" ", 1)[1] for line in block.strip().splitlines())
-    quick = "--trainer.max_epochs 1 --trainer.limit_train_batches 2 --trainer.accelerator cpu --data.lanes 2"
+    quick = "--trainer.max_steps 2 --trainer.val_check_interval 2 --data.segment_samples 2400 --data.warmup_s 0.05"
     generated = f"{fit} {quick} --trainer.enable_progress_bar false".replace("my-amp --run", "saturator --run")
     assert main(shlex.split(check)) == 0
     assert main(shlex.split(generated)) == 0

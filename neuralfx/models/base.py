@@ -48,9 +48,9 @@ class EffectModule(lightning.LightningModule):
         normalise_takes: Divide each take by the level of its target inside the loss, so that quiet settings count as
             much as loud ones.
         lr: Initial learning rate of Adam.
-        schedule: Course of the learning rate over epochs: ``constant``; ``exponential``: a factor of ``lr_decay`` every
+        schedule: Course of the learning rate: ``constant``; ``exponential``: a factor of ``lr_decay`` every
             ``lr_decay_epochs`` epochs, little by little; ``steps``: the same, but at once; ``cosine``: half a cosine
-            down to ``lr / 100`` at the last epoch.
+            down to ``lr / 100`` at the last step, by the trainer's limits of epochs and steps.
         lr_decay: Factor of the exponential and stepped schedules; paper 1 uses 0.25, paper 2 uses 0.5.
         lr_decay_epochs: Epochs per factor; paper 1 uses 30, little by little, paper 2 uses 5, in steps.
         averaging: Decay per step, from 0 to below 1, of the running average of the weights that is validated, saved and
@@ -167,18 +167,20 @@ class EffectModule(lightning.LightningModule):
     # Training ---------------------------------------------------------------------------------------------------------
 
     def configure_optimizers(self) -> Any:
-        """Adam with the configured course of the learning rate, stepped every epoch."""
+        """Adam with the configured course of the learning rate."""
         optimizer = torch.optim.Adam(self.network.parameters(), lr=self.lr)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self._lr_factor)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "epoch"}}
+        interval = "step" if self.schedule == "cosine" else "epoch"
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": interval}}
 
-    def _lr_factor(self, epoch: int) -> float:
+    def _lr_factor(self, count: int) -> float:
+        """Share of the initial learning rate after so many epochs, or steps for a cosine."""
         if self.schedule == "exponential":
-            return float(self.lr_decay ** (epoch / self.lr_decay_epochs))
+            return float(self.lr_decay ** (count / self.lr_decay_epochs))
         if self.schedule == "steps":
-            return float(self.lr_decay ** (epoch // self.lr_decay_epochs))
-        if self.schedule == "cosine":
-            progress = min(1.0, epoch / max(1, self.trainer.max_epochs or 1))
+            return float(self.lr_decay ** (count // self.lr_decay_epochs))
+        if self.schedule == "cosine" and count:  # before the first step the trainer knows of no data
+            progress = min(1.0, count / max(1, self.trainer.estimated_stepping_batches))
             return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress))
         return 1.0
 

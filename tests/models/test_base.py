@@ -81,7 +81,7 @@ def test_schedules_follow_their_formulas() -> None:
     steps = tiny_model("LSTMFiLMGLU", schedule="steps", lr_decay=0.5, lr_decay_epochs=5)
     assert [steps._lr_factor(epoch) for epoch in (0, 4, 5, 9, 10)] == [1.0, 1.0, 0.5, 0.5, 0.25]
     cosine = tiny_model("LSTMFiLMGLU", schedule="cosine")
-    cosine._trainer = SimpleNamespace(max_epochs=10)  # type: ignore[assignment]
+    cosine._trainer = SimpleNamespace(estimated_stepping_batches=10)  # type: ignore[assignment]
     assert cosine._lr_factor(0) == 1.0
     assert math.isclose(cosine._lr_factor(5), 0.505)
     assert math.isclose(cosine._lr_factor(10), 0.01)
