@@ -83,9 +83,11 @@ def test_the_average_follows_its_formula_and_training_does_not_notice(tmp_path: 
     # Recorded before each step: the weights after the last one are those of the checkpoint.
     checkpoint = torch.load(tmp_path / "out" / "it.ckpt", weights_only=True)
     steps.append(checkpoint["current_model_state"]["network.window.weight"])
+    assert len(steps) > 2 / (1 - DECAY)
     average = steps[1]
-    for weight in steps[2:]:
-        average = DECAY * average + (1 - DECAY) * weight
+    for count, weight in enumerate(steps[2:], start=1):
+        decay = min(DECAY, count / (count + 1))
+        average = decay * average + (1 - decay) * weight
     torch.testing.assert_close(checkpoint["state_dict"]["network.window.weight"], average)
     assert not torch.allclose(average, steps[-1])
 
