@@ -29,7 +29,7 @@ class S6FiLMGLU(EffectModule):
         num_blocks: Blocks of recurrence, tanh and conditioning in series; the paper has one.
         window: Samples that the first layer sees, at least 1.
         shortest_ms: Shortest initial time constant, in ms.
-        longest_ms: Longest initial time constant, in ms.
+        longest_ms: Longest initial time constant, in ms; at least ``state_size`` times the shortest.
         training: Arguments of :class:`EffectModule`, such as ``effect`` or ``lr``.
 
     Reference:

@@ -107,7 +107,8 @@ def run_with_gradients(network: Network, audio: Tensor, knobs: Tensor, state: St
 def test_training_has_the_gradients_of_the_torch_path(
     name: str, sizes: dict[str, int], rows: int, time: int, moving: bool, channels: int, count: int
 ) -> None:
-    network = build(name, channels, count, **sizes).train()
+    # Slower units have gates so near to 1 that single precision knows little of what they lack.
+    network = build(name, channels, count, **sizes, longest_ms=1.0).train()
     audio, knobs = noise(rows, channels, time), torch.rand(rows, *([time] if moving else []), count)
     state = random_state(network, rows)
     compiled = run_with_gradients(network, audio, knobs, state)
@@ -115,8 +116,7 @@ def test_training_has_the_gradients_of_the_torch_path(
     in_double = map_state(lambda part: part.double(), state)
     for value, expected in zip(compiled, run_with_gradients(double, audio.double(), knobs.double(), in_double)):
         scale = max(expected.abs().max().item(), 0.1)
-        # What a gate of a slow unit lacks to 1 is a few thousand times the rounding of 1.
-        torch.testing.assert_close(value.double(), expected, atol=5e-5 * scale, rtol=0)
+        torch.testing.assert_close(value.double(), expected, atol=1e-5 * scale, rtol=0)
 
 
 @pytest.mark.parametrize("name", PAIRS)
