@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -95,6 +95,8 @@ class Knob:
         require(
             self.taper != "logarithmic" or self.minimum > 0, "a minimum above 0 for a logarithmic taper", self.minimum
         )
+        span = self.maximum / self.minimum if self.taper == "logarithmic" else self.maximum - self.minimum
+        require(math.isfinite(span), "a range that can be computed", (self.minimum, self.maximum))
         if self.default is None:
             object.__setattr__(self, "default", float(self.denormalise(0.5)))
         if not isinstance(self.default, (int, float)) or not is_number(self.default):
@@ -317,6 +319,10 @@ class Effect:
         for index, column in columns.items():
             changed[..., index] = column
         return changed
+
+    def places(self, names: Iterable[str]) -> list[int]:
+        """Where knobs of these names, which must be known, stand in the order of the knobs."""
+        return [self._places[name][0] for name in names]
 
     @functools.cached_property
     def _places(self) -> dict[str, tuple[int, Knob]]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from neuralfx import engine
 from neuralfx.audio import Resampler
@@ -25,6 +26,11 @@ Audio = TypeVar("Audio")  # a NumPy array or a torch tensor: what comes in is wh
 Knobs = npt.NDArray[np.float32]
 
 _OFFLINE_BLOCK = 65_536  # samples; bounds the memory that a long file takes
+
+_lock = threading.Lock()
+_in_evaluation: dict[
+    Network, tuple[int, list[nn.Module]]
+] = {}  # threads that evaluate, and what they took from training
 
 
 class Stream:
@@ -66,8 +72,10 @@ class Stream:
         """Samples, at the rate of the audio, by which the output lags behind the input."""
         return self.network.latency_samples if self._converter is None else self._converter.latency_samples
 
-    def set_knobs(self, **values: Any) -> None:
+    def set_knobs(self, /, **values: Any) -> None:
         """Set knobs from the next block on; the others stay as they are.
+
+        Any thread may do so, while another processes a block.
 
         Args:
             values: Values by name, in the knob's own unit, or a switch's position.
@@ -76,7 +84,7 @@ class Stream:
             KnobError: If a name is unknown or a value is out of range.
             ShapeError: If a value is an array; those go to :meth:`process` with their block.
         """
-        self._knobs = self.effect.change(self._knobs, values)
+        self._place(self.effect.change(self._knobs, values), values)
 
     def process(self, block: Audio, knobs: Mapping[str, Any] | None = None) -> Audio:
         """Process the next block of the stream.
@@ -110,17 +118,17 @@ class Stream:
             )
         rows = _split_channels(audio, self.effect)
         values = _as_arrays(knobs)
-        moved = self.effect.change(self._knobs, values, rows.shape[-1])
+        moved = self.effect.change(self._knobs, values, rows.shape[-1])  # a copy: other threads may set knobs meanwhile
         if rows.shape[-1]:
             like = _floating_example(self.network)
             rows = rows.to(device=like.device, dtype=like.dtype, copy=True)
             if not torch.isfinite(rows).all():
                 raise AudioError(f"expected finite audio within the range of {like.dtype}, got NaN, infinity or more.")
             audio = self._advance(rows, moved).reshape(audio.shape).to(device=audio.device, dtype=audio.dtype)
-            self._knobs = _last(moved)
+            self._place(_last(moved), values)
         else:
             still = {name: value for name, value in values.items() if not np.ndim(value)}
-            self._knobs = self.effect.change(self._knobs, still)
+            self._place(self.effect.change(self._knobs, still), still)
         self._shape = tuple(audio.shape[:-1])
         return _as_kind_of(block, audio)
 
@@ -142,12 +150,17 @@ class Stream:
         audio = np.ascontiguousarray(block).reshape(-1, self.effect.channels, block.shape[-1])
         if not np.isfinite(audio).all():
             return None
-        moved = self._knobs
-        if knobs:
-            moved = self.effect.change(moved, _as_arrays(knobs), block.shape[-1])
+        if not knobs:
+            return player.process(audio, self._knobs.copy()).reshape(block.shape)  # others may set knobs meanwhile
+        moved = self.effect.change(self._knobs, _as_arrays(knobs), block.shape[-1])
         wet = player.process(audio, moved).reshape(block.shape)
-        self._knobs = _last(moved)
+        self._place(_last(moved), knobs)
         return wet
+
+    def _place(self, knobs: Knobs, names: Iterable[str]) -> None:
+        """Move the knobs of these names, and no others: another thread may be setting those."""
+        places = self.effect.places(names)
+        self._knobs[places] = knobs[places]
 
     def _advance(self, audio: Tensor, knobs: Knobs) -> Tensor:
         if self._converter is None:
@@ -336,8 +349,8 @@ def _as_arrays(knobs: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def _last(knobs: Knobs) -> Knobs:
-    """Where the knobs stand after a block, shape (knobs,), apart from the block's own array."""
-    return knobs[-1].copy() if knobs.ndim == 2 else knobs
+    """Where the knobs stand after a block, shape (knobs,)."""
+    return knobs[-1] if knobs.ndim == 2 else knobs
 
 
 def _without_denormals(state: Tensor) -> Tensor:
@@ -369,11 +382,20 @@ def _sharing_cores() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _evaluating(network: Network) -> Iterator[None]:
-    """The network in evaluation mode; afterwards every part of it is as before."""
-    training = [module for module in network.modules() if module.training]
-    network.eval()
+    """The network in evaluation mode; when no thread needs that any more, every part of it is as before."""
+    with _lock:
+        users, training = _in_evaluation.get(network, (0, []))
+        if not users:
+            training = [module for module in network.modules() if module.training]
+            network.eval()
+        _in_evaluation[network] = users + 1, training
     try:
         yield
     finally:
-        for module in training:
-            module.training = True
+        with _lock:
+            users, training = _in_evaluation.pop(network)
+            if users > 1:
+                _in_evaluation[network] = users - 1, training
+            else:
+                for module in training:
+                    module.training = True

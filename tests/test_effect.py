@@ -70,6 +70,8 @@ def test_values_rounded_to_float32_still_fit() -> None:
         ({"name": "a", "minimum": math.nan}, "finite numbers"),
         ({"name": "a", "taper": "cubic"}, "a taper among"),
         ({"name": "a", "minimum": 0, "taper": "logarithmic"}, "a minimum above 0"),
+        ({"name": "a", "minimum": 5e-324, "taper": "logarithmic"}, "a range that can be computed"),
+        ({"name": "a", "minimum": -1e308, "maximum": 1e308}, "a range that can be computed"),
         ({"name": "a", "default": 7}, "a default in"),
         ({"name": "a", "positions": ["one"]}, "two or more"),
         ({"name": "a", "positions": ["one", "one"]}, "two or more"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import threading
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from neuralfx.effect import Effect, Knob, Knobs
+from neuralfx.engine.player import Player
 from neuralfx.errors import AudioError, KnobError, ShapeError
 from neuralfx.nn.network import Network, State
 from neuralfx.streaming import Stream, process_offline
@@ -352,3 +355,64 @@ def test_a_block_may_be_reused_by_its_owner() -> None:
     block.zero_()
     assert first.tolist() == [0, 0, 0, 1]
     assert stream.process(block).tolist() == [1, 1, 1, 0]
+
+
+class Busy(Player):
+    """Doubles the audio; in the middle of a block, something else happens."""
+
+    def __init__(self, meanwhile: Callable[[], None]) -> None:
+        self.meanwhile = meanwhile
+        self.heard: list[Any] = []
+
+    def load_state(self, state: Any) -> None:
+        pass
+
+    def process(self, audio: Any, knobs: Any) -> Any:
+        self.meanwhile()
+        self.heard.append(knobs.copy())
+        return 2 * audio
+
+
+@pytest.mark.parametrize("knobs", [None, {"mode": "off"}, {"mode": ["soft"] * 32 + ["off"] * 32}])
+def test_a_knob_that_is_set_while_a_block_is_processed_moves_with_the_next_one(knobs: dict[str, Any] | None) -> None:
+    stream = Stream(KnobLog(), EFFECT)
+    block = np.zeros(64, dtype=np.float32)
+    stream.process(block)
+    stream._player = player = Busy(lambda: stream.set_knobs(drive=10))
+    for kind in (block, torch.from_numpy(block)):
+        stream.set_knobs(drive=0)
+        stream.process(kind, knobs)
+        stream.process(kind)
+        assert (player.heard[-2][..., 0] == 0).all()
+        np.testing.assert_allclose(player.heard[-1], [1, 0 if knobs is None else 1])
+
+
+def test_a_knob_may_have_any_name() -> None:
+    stream = Stream(Identity(), Effect("toy", 44_100, Knobs([Knob("self", 0, 10)])))
+    stream.set_knobs(self=10)
+    assert stream._knobs.tolist() == [1]
+
+
+def test_threads_that_share_a_network_in_training_mode_leave_it_alone() -> None:
+    meeting = threading.Barrier(2, timeout=20)
+
+    class Normalised(Identity):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm = nn.BatchNorm1d(1)
+
+        def forward(self, audio: Tensor, knobs: Tensor, state: State) -> tuple[Tensor, State]:
+            meeting.wait()
+            if audio.shape[-1] == 9:  # the other has left by then
+                done.wait(20)
+            return self.norm(audio), state
+
+    network, done = Normalised(), threading.Event()
+    other = threading.Thread(target=lambda: (Stream(network, PLAIN).process(torch.ones(8)), done.set()))
+    other.start()
+    heard = Stream(network, PLAIN).process(torch.ones(9))
+    other.join()
+    assert network.training
+    assert network.norm.training
+    assert network.norm.num_batches_tracked == 0
+    torch.testing.assert_close(heard, torch.full((9,), 1 / (1 + network.norm.eps) ** 0.5))

@@ -1,4 +1,4 @@
-"""Where compiled loops are kept: a folder per state of the sources, of numba and of the machine."""
+"""Where compiled loops are kept: a folder per installation, state of the sources, of numba and of the machine."""
 
 from __future__ import annotations
 
@@ -15,12 +15,19 @@ def folder() -> Path | None:
     """The folder of everything that these sources compile to here; None where there is no place to write.
 
     numba looks at the file of a function alone when it decides whether a cached one is still good; its callees may be
-    in others. So a folder belongs to all sources together.
+    in others. So a folder belongs to all sources together. It finds nothing that it compiled from another place.
     """
     from llvmlite import binding
 
-    sources = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
-    versions = (sys.version, metadata.version("numba"), metadata.version("llvmlite"), binding.get_host_cpu_name())
+    here = Path(__file__).parent
+    sources = b"".join(path.read_bytes() for path in sorted(here.glob("*.py")))
+    versions = (
+        str(here),
+        sys.version,
+        metadata.version("numba"),
+        metadata.version("llvmlite"),
+        binding.get_host_cpu_name(),
+    )
     key = hashlib.sha256(sources + "\0".join(versions).encode()).hexdigest()[:16]
     try:
         place = _root() / key

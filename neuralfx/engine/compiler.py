@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# Modules are found where this process finds them. "python -m" would look into the current folder first, which may hold
+# anything: somebody's model, for instance, with a numba.py beside it.
+_COMMAND = "import sys; sys.path[:] = sys.argv[2:]; from neuralfx.engine import compiler; compiler.run(sys.argv[1])"
+
 _lock = threading.Lock()
 _compiling = threading.Lock()  # one at a time, so that a core is left for playing
 _ready: set[str] = set()  # families whose loops can be called in this process without compiling
@@ -80,6 +84,13 @@ def load(family: str) -> None:
         (place / f"{family}.compiled").touch()
 
 
+def run(family: str) -> None:
+    """What the process that compiles for others does."""
+    if hasattr(os, "nice"):
+        os.nice(19)  # whoever plays goes first
+    load(family)
+
+
 def _is_compiled(family: str) -> bool:
     place = cache.folder()
     return place is not None and (place / f"{family}.compiled").exists()
@@ -106,16 +117,10 @@ def _compile_elsewhere(family: str) -> None:
     if Path(sys.executable or "none").name.lower().startswith("python") and not getattr(sys, "frozen", False):
         try:
             subprocess.run(
-                [sys.executable, "-m", "neuralfx.engine.compiler", family],
+                [sys.executable, "-c", _COMMAND, family, *map(str, sys.path)],
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
                 check=False,
             )  # fmt: skip
         except OSError as error:
             log.debug("compiling %s here: %s", family, error)
     _load(family)
-
-
-if __name__ == "__main__":
-    if hasattr(os, "nice"):
-        os.nice(19)  # whoever plays goes first
-    load(sys.argv[1])

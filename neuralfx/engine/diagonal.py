@@ -43,7 +43,8 @@ class S4DPlayer(StateBasedPlayer):
         history, memories = state
         self._load_history(history)
         rows = [
-            [memory[row].numpy() / gain for memory, gain in zip(memories, self._gains)] for row in range(len(history))
+            [_without_gain(memory[row].numpy(), gain) for memory, gain in zip(memories, self._gains)]
+            for row in range(len(history))
         ]
         self._memory = np.stack([self._lanes(np.stack(row)) for row in rows])
 
@@ -57,6 +58,11 @@ class S4DPlayer(StateBasedPlayer):
         lanes = np.zeros((blocks, pairs, 2, padded(features)))
         lanes[:, :, 0, :features], lanes[:, :, 1, :features] = values.real.swapaxes(1, 2), values.imag.swapaxes(1, 2)
         return lanes
+
+
+def _without_gain(state: Complex, gain: Complex) -> Complex:
+    """States whose gain is taken out; those that nothing ever enters are 0."""
+    return np.divide(state, gain, out=np.zeros_like(state), where=gain != 0)
 
 
 class LRUPlayer(StateBasedPlayer):

@@ -24,7 +24,9 @@ _WORTH_A_THREAD = 4096  # samples; starting one takes about as long as playing a
 class Player(abc.ABC):
     """A network compiled for playing: a copy of its weights, and its state, in arrays of its own.
 
-    Plays what the network's ``forward`` in evaluation mode computes, to within 1e-6 of full scale, block after block.
+    Plays what the network's ``forward`` in evaluation mode computes, up to the rounding of single precision, block
+    after block. That is 1e-6 of full scale for networks as they start; trained ones that hold on to what they have
+    heard may enlarge it, among the bundled ones up to 1e-4.
     A player serves one stream; a network whose weights have changed since needs a new one.
     """
 

@@ -18,9 +18,13 @@ from neuralfx.hub.plain import check_keys, checked, parse_json, short
 from neuralfx.hub.weights import Header, read_header, read_tensors
 
 if TYPE_CHECKING:
+    from neuralfx.effect import Effect
     from neuralfx.models.base import EffectModule
 
-CHECK_TOLERANCE = 1e-5  # largest difference between a replayed check signal and the stored one, in amplitude
+# Largest difference between a replayed check signal and the stored one, in amplitude: 80 dB below full scale. Engines
+# and machines round differently, and a recurrence that holds on to what it has heard may enlarge that a hundredfold.
+CHECK_TOLERANCE = 1e-4
+LONGEST_S = 1.0  # a slow model would take hours for more
 
 
 def make_check_audio(sample_rate: int, channels: int = 1) -> npt.NDArray[np.float32]:
@@ -48,7 +52,7 @@ def make_check(model: EffectModule, dry: npt.NDArray[np.float32] | None = None) 
 
     Args:
         model: The model to prove.
-        dry: Dry audio, shape (channels, time), at the effect's rate; None makes some.
+        dry: Dry audio of at most a second, shape (channels, time), at the effect's rate; None makes some.
     """
     from safetensors.numpy import save
 
@@ -74,12 +78,12 @@ def replay_check(model: EffectModule, folder: str | os.PathLike[str], root: Path
         Largest absolute difference, in amplitude.
 
     Raises:
-        FormatError: If the check is missing or damaged, or the difference is above 1e-5.
+        FormatError: If the check is missing or damaged, or the difference is above 1e-4.
     """
     where = str(Path(folder) / CHECK)
     data = read_file(folder, CHECK, root)
     header = read_header(io.BytesIO(data), where)
-    _check_shapes(header, model.effect.channels, len(model.effect.knobs), where)
+    _check_shapes(header, model.effect, where)
     values = _read_values(header, where)
     tensors = {name: tensor.numpy() for name, tensor in read_tensors(data, where).items()}
     if not np.allclose(model.effect.normalise(values), tensors["knobs"], rtol=0, atol=1e-6):
@@ -96,15 +100,17 @@ def replay_check(model: EffectModule, folder: str | os.PathLike[str], root: Path
     return difference
 
 
-def _check_shapes(header: Header, channels: int, knobs: int, where: str) -> None:
+def _check_shapes(header: Header, effect: Effect, where: str) -> None:
     check_keys(header.tensors, {"dry", "knobs", "wet"}, where)
     for name, (kind, shape) in header.tensors.items():
         if kind != "F32":
             raise FormatError(f"{where}: expected {name} of type F32, got {kind}.")
         time = shape[-1] if shape else 0
-        wanted = [knobs] if name == "knobs" else [channels, time]
+        wanted = [len(effect.knobs)] if name == "knobs" else [effect.channels, time]
         if shape != wanted or (name != "knobs" and time < 1):
             raise FormatError(f"{where}: expected {name} of shape {wanted}, got {shape}.")
+        if name != "knobs" and time > LONGEST_S * effect.sample_rate:
+            raise FormatError(f"{where}: expected at most {LONGEST_S:g} s of {name} audio, got {time} samples.")
     if header.tensors["dry"] != header.tensors["wet"]:
         raise FormatError(f"{where}: expected wet audio as long as the dry one, got another length.")
 

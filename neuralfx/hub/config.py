@@ -52,6 +52,7 @@ class Argument(NamedTuple):
 
 
 _WIDTH = Argument(int, 1, 1024)
+_FEATURES = Argument(int, 1, 256)  # an LRU needs memory by their square
 _TAPS = Argument(int, 1, 4096)
 _DURATION_MS = Argument(float, 1e-4, 1e6)
 
@@ -61,7 +62,7 @@ ARGUMENTS = {
     "decoder_taps": _TAPS,
     "dilation_growth": Argument(int, 1, 16),
     "encoder_taps": _TAPS,
-    "features": _WIDTH,
+    "features": _FEATURES,
     "hidden_size": _WIDTH,
     "hyper_size": _WIDTH,
     "kernel_size": _TAPS,

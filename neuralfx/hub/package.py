@@ -5,7 +5,7 @@ A folder holds five files::
     config.json         what the model is: a pair's class name and arguments, its effect, metrics, origin, licence
     model.safetensors   the weights of its network
     README.md           the card
-    check.safetensors   a second of dry audio, knobs, and the wet audio that the model made of it
+    check.safetensors   a quarter of a second of dry audio, knobs, and the wet audio that the model made of it
     recipe.yaml         the configuration that trained it; shown as text, never run
 
 A folder may come from anywhere, so it is treated as data: nothing in it is executed, unpickled or used as a path,

@@ -47,6 +47,8 @@ def error_to_signal_ratio(estimate: Tensor, target: Tensor, eps: float = EPSILON
 class ErrorToSignalRatio(Metric):
     """Mean over takes of each take's :func:`error_to_signal_ratio`, accumulated segment by segment.
 
+    A take whose scored target is silent throughout has no such ratio, and is left out.
+
     Example:
         >>> metric = ErrorToSignalRatio()
         >>> target = torch.tensor([[[1.0, 1.0]], [[2.0, 0.0]]])
@@ -89,7 +91,7 @@ class ErrorToSignalRatio(Metric):
         return torch.stack(ratios).mean() if ratios else torch.tensor(torch.nan)
 
     def per_take(self) -> dict[int, Tensor]:
-        """Ratio of each take by its index; takes of which no sample was scored are left out."""
+        """Ratio of each take by its index; takes of which nothing was scored, or only silence, are left out."""
         if not len(self.takes):  # a list before processes have been joined, a tensor after
             return {}
         errors, energies, takes = (dim_zero_cat(state) for state in (self.errors, self.energies, self.takes))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from neuralfx.models.base import EffectModule
-from neuralfx.nn.dilated import DilatedBlock, DilatedNetwork, inputs_of_blocks, size_of_code
+from neuralfx.nn.dilated import DilatedBlock, DilatedNetwork, dilations, inputs_of_blocks, size_of_code
 from neuralfx.nn.network import State
 from neuralfx.nn.operations import Operations, add_operations, matrix_operations
 
@@ -111,8 +111,8 @@ class GCNNetwork(DilatedNetwork):
         widths = inputs_of_blocks(audio_channels, num_knobs, channels, num_blocks, mlp_size)
         code_size = size_of_code(num_knobs, mlp_size)
         blocks = [
-            GCNBlock(width, channels, kernel_size, dilation_growth**number, code_size)
-            for number, width in enumerate(widths)
+            GCNBlock(width, channels, kernel_size, dilation, code_size)
+            for width, dilation in zip(widths, dilations(dilation_growth, num_blocks))
         ]
         links = [GCNLink(width, channels) for width in widths[:-1]]
         unheard = GCNLink(widths[-1], channels) if published_layout else None
@@ -175,7 +175,7 @@ class GCNConcat(EffectModule):
         channels: Width of the blocks, at least 1.
         num_blocks: Number of blocks B, at least 1.
         kernel_size: Samples that one output of a convolution sees, at least 1.
-        dilation_growth: Factor of the dilation from block to block, at least 1.
+        dilation_growth: Factor of the dilation from block to block, at least 1; the last one is at most 2**24 samples.
         published_layout: Whether to have the published model's parameters without function too.
         training: Arguments of :class:`EffectModule`, such as ``effect`` or ``lr``.
 
@@ -227,7 +227,7 @@ class GCNFiLM(EffectModule):
         channels: Width of the blocks, at least 1.
         num_blocks: Number of blocks, at least 1.
         kernel_size: Samples that one output of a convolution sees, at least 1.
-        dilation_growth: Factor of the dilation from block to block, at least 1.
+        dilation_growth: Factor of the dilation from block to block, at least 1; the last one is at most 2**24 samples.
         mlp_size: Units in each layer of the MLP, at least 1.
         published_layout: Whether to have the published model's parameters without function too.
         training: Arguments of :class:`EffectModule`, such as ``effect`` or ``lr``.

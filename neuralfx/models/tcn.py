@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from neuralfx.models.base import EffectModule
-from neuralfx.nn.dilated import DilatedBlock, DilatedNetwork, inputs_of_blocks, size_of_code
+from neuralfx.nn.dilated import DilatedBlock, DilatedNetwork, dilations, inputs_of_blocks, size_of_code
 from neuralfx.nn.mlp import SLOPE
 from neuralfx.nn.network import State
 from neuralfx.nn.operations import Operations, add_operations, matrix_operations
@@ -94,8 +94,8 @@ class TCNNetwork(DilatedNetwork):
         code_size = size_of_code(num_knobs, mlp_size)
         is_affine = mlp_size is None  # FiLM takes the place of BatchNorm's own scale and shift
         blocks = [
-            TCNBlock(width, channels, kernel_size, dilation_growth**number, is_affine, code_size)
-            for number, width in enumerate(widths)
+            TCNBlock(width, channels, kernel_size, dilation, is_affine, code_size)
+            for width, dilation in zip(widths, dilations(dilation_growth, num_blocks))
         ]
         super().__init__(num_knobs, blocks, nn.Conv1d(channels, audio_channels, 1), mlp_size)
 
@@ -149,7 +149,7 @@ class TCNConcat(EffectModule):
         channels: Width of the blocks, at least 1.
         num_blocks: Number of blocks B, at least 1.
         kernel_size: Samples that one output of a convolution sees, at least 1.
-        dilation_growth: Factor of the dilation from block to block, at least 1.
+        dilation_growth: Factor of the dilation from block to block, at least 1; the last one is at most 2**24 samples.
         training: Arguments of :class:`EffectModule`, such as ``effect`` or ``lr``.
 
     Reference:
@@ -195,7 +195,7 @@ class TCNFiLM(EffectModule):
         channels: Width of the blocks, at least 1.
         num_blocks: Number of blocks, at least 1.
         kernel_size: Samples that one output of a convolution sees, at least 1.
-        dilation_growth: Factor of the dilation from block to block, at least 1.
+        dilation_growth: Factor of the dilation from block to block, at least 1; the last one is at most 2**24 samples.
         mlp_size: Units in each layer of the MLP, at least 1.
         training: Arguments of :class:`EffectModule`, such as ``effect`` or ``lr``.
 

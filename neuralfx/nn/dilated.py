@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from neuralfx.errors import ConfigError
 from neuralfx.nn import packing
 from neuralfx.nn.concat import append_knobs, centre
 from neuralfx.nn.convolution import CausalConv1d
@@ -16,6 +17,8 @@ from neuralfx.nn.film import FiLM
 from neuralfx.nn.mlp import MLP, SLOPE
 from neuralfx.nn.network import Network, State
 from neuralfx.nn.operations import Operations, add_operations
+
+LONGEST_DILATION = 2**24  # minutes
 
 if TYPE_CHECKING:
     from neuralfx.engine.convolution import Block
@@ -135,6 +138,20 @@ class DilatedNetwork(Network, abc.ABC):
         known = self.num_knobs if self.knobs_are_channels and not moving else 0
         generated = self.mlp.operations() if self.mlp is not None and moving else Operations()
         return add_operations(generated, self._count(moving, known))
+
+
+def dilations(growth: int, num_blocks: int) -> list[int]:
+    """Dilation of each block, in samples: powers of ``growth``.
+
+    Raises:
+        ConfigError: If the last one is longer than any audio.
+    """
+    if growth ** (num_blocks - 1) > LONGEST_DILATION:
+        raise ConfigError(
+            f"dilation_growth: expected dilations of at most {LONGEST_DILATION} samples, got {growth} to the power of "
+            f"{num_blocks - 1}."
+        )
+    return [growth**number for number in range(num_blocks)]
 
 
 def inputs_of_blocks(

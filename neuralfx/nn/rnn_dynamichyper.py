@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from neuralfx.engine import compiler
+from neuralfx.errors import ConfigError
 from neuralfx.nn import packing
 from neuralfx.nn.concat import centre
 from neuralfx.nn.mlp import SLOPE
@@ -50,6 +51,9 @@ class DynamicHyperRNN(Network):
         mlp_size: Width of the hidden layer of f and d, at least 1.
         published_layout: Whether to have the published GRU's redundant parameters; needs one channel of audio.
 
+    Raises:
+        ConfigError: If ``published_layout`` is wanted for more than one channel.
+
     Reference:
         Yeh et al., "Hyper Recurrent Neural Network: Condition Mechanisms for Black-box Audio Effect Modeling",
         DAFx 2024, section 4.3; Ha et al., "HyperNetworks", ICLR 2017, section 3.2.
@@ -68,6 +72,8 @@ class DynamicHyperRNN(Network):
         published_layout: bool = False,
     ) -> None:
         super().__init__()
+        if published_layout and channels != 1:
+            raise ConfigError(f"published_layout: expected one channel of audio, got {channels}.")
         self.unit = unit
         self.channels = channels
         self.num_knobs = num_knobs

@@ -18,6 +18,8 @@ from neuralfx.nn.time_constants import spread_time_constants
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+_STATES = 2**22  # numbers of all states that are kept at a time while playing: 32 MB
+
 
 class S6(nn.Module):
     r"""One diagonal state space system per feature whose step, input and output depend on the features themselves.
@@ -94,12 +96,17 @@ class S6(nn.Module):
             rates = torch.exp(self.log_decay)
             output, state = selective_scan(features, functional.softplus(step), into, readout, rates, state)
             return self.output(output + self.direct * features), state
-        step = functional.softplus(step.to(exact)).unsqueeze(-1)  # Delta, (batch, time, features, 1)
-        decay = torch.exp(-step * torch.exp(self.log_decay.to(exact)))
-        added = step * features.unsqueeze(-1) * into.unsqueeze(-2)
-        states, state = scan(decay, added, state)
-        output = (states * readout.unsqueeze(-2)).sum(-1).to(features.dtype) + self.direct * features
-        return self.output(output), state
+        # Playing, states of a few samples at a time, however long the audio is; training needs all of them at once.
+        together = features.shape[1] if torch.is_grad_enabled() else max(1, _STATES // state.numel())
+        read = []
+        for heard, delta, entering, leaving in zip(
+            *(part.split(together, 1) for part in (features, step, into, readout))
+        ):
+            delta = functional.softplus(delta.to(exact)).unsqueeze(-1)  # Delta, (batch, time, features, 1)
+            decay = torch.exp(-delta * torch.exp(self.log_decay.to(exact)))
+            states, state = scan(decay, delta * heard.unsqueeze(-1) * entering.unsqueeze(-2), state)
+            read.append((states * leaving.unsqueeze(-2)).sum(-1).to(features.dtype))
+        return self.output(torch.cat(read, dim=1) + self.direct * features), state
 
     def packed(self) -> tuple[npt.NDArray[Any], ...]:
         """W_x, W_Delta with its bias, -A and D, as the compiled network takes them; W_o is left to the next layer."""

@@ -11,8 +11,9 @@ import pytest
 import yaml
 
 import neuralfx
+from neuralfx import engine
 from neuralfx.commands import list as list_command
-from neuralfx.hub.package import ModelConfig, read_card
+from neuralfx.hub.package import ModelConfig, read_card, replay_check
 from neuralfx.hub.registry import bundled, bundled_folder
 from neuralfx.models.catalogue import ARCHITECTURES
 
@@ -54,6 +55,12 @@ def states(whole: Any, part: Any, where: str = "") -> None:
         assert str(whole).rpartition(".")[2] == str(part).rpartition(".")[2], where
     else:
         assert whole == part, where
+
+
+@pytest.mark.parametrize("name", ["helper-saturator-gru-statichyper", "od300-gru-statichyper"])
+def test_torch_alone_replays_the_checks_that_rounding_changes_most(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(engine.SWITCH, "torch")
+    assert replay_check(neuralfx.load(name), bundled_folder(name)) > 0.0
 
 
 def test_a_model_loads_by_its_name(config: ModelConfig) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -46,7 +48,16 @@ def test_the_first_process_goes_on_while_another_compiles(family: ModuleType, mo
     compiler._working["toy"].join()
     assert compiler.is_ready("toy")
     assert family.loaded == 1
-    assert started == [[sys.executable, "-m", "neuralfx.engine.compiler", "toy"]]
+    assert started == [[sys.executable, "-c", compiler._COMMAND, "toy", *sys.path]]
+
+
+def test_the_process_that_compiles_runs_nothing_from_the_current_folder(tmp_path: Path) -> None:
+    for module in ("logging", "numba", "numpy"):
+        (tmp_path / f"{module}.py").write_text("open('ran', 'w').close()")
+    command = [sys.executable, "-c", compiler._COMMAND, "no_such_family", *sys.path]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert "No module named 'neuralfx.engine.no_such_family'" in done.stderr
+    assert not (tmp_path / "ran").exists()
 
 
 def test_a_later_process_loads_what_was_compiled(family: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,12 +124,16 @@ def test_an_accelerator_fetches_results_only_where_torch_would_loop_in_python(fa
         assert not compiler.serves("toy", torch.zeros(2, dtype=torch.float64), fetches=True)
 
 
-def test_other_sources_or_versions_have_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_versions_or_installations_have_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOCALAPPDATA" if sys.platform == "win32" else "XDG_CACHE_HOME", str(tmp_path))
     before = cache.folder.__wrapped__()
     assert before is not None
     assert before.is_relative_to(tmp_path)
-    monkeypatch.setattr(cache.metadata, "version", lambda package: "0")
+    with monkeypatch.context() as patch:
+        patch.setattr(cache.metadata, "version", lambda package: "0")
+        assert cache.folder.__wrapped__() != before
+    copy = shutil.copytree(Path(cache.__file__).parent, tmp_path / "copy")  # numba would find nothing of the other
+    monkeypatch.setattr(cache, "__file__", str(copy / "cache.py"))
     assert cache.folder.__wrapped__() != before
 
 

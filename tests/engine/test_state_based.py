@@ -151,6 +151,20 @@ def test_networks_without_knobs_have_players_and_those_of_two_channels_have_none
     assert tiny_model(name, stereo).network.player() is None
 
 
+def test_states_of_s4d_that_nothing_enters_stay_finite() -> None:
+    network = tiny_model("S4DFiLMGLU").network
+    with torch.no_grad():
+        network.blocks[0].recurrent.log_decay[0] = -900.0  # the gain underflows to 0
+    audio = noise(1, 1, 100)
+    with torch.no_grad():
+        expected, _ = network(audio, torch.zeros(1, network.num_knobs), network.initial_state(1))
+    player = network.player()
+    assert player is not None
+    player.load_state(network.initial_state(1))
+    played = player.process(audio.numpy(), np.zeros(network.num_knobs, np.float32))
+    np.testing.assert_allclose(played, expected, atol=1e-6)
+
+
 @pytest.mark.parametrize("name", ["S4DFiLMGLU", "LRUFiLMGLU", "S6FiLMGLU"])
 def test_time_constants_of_two_seconds_stay_exact(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     network = tiny_model(name, longest_ms=2000.0).network

@@ -283,7 +283,7 @@ def test_a_link_out_of_the_folder_is_refused_unless_its_root_is_trusted(folder: 
 
 
 def test_arguments_that_would_fill_the_memory_are_refused_before_anything_is_made(folder: Path) -> None:
-    edit(folder, lambda config: config["arguments"].update(hidden_size=1024, features=1024, window=4096))
+    edit(folder, lambda config: config["arguments"].update(hidden_size=1024, features=256, window=4096))
     assert_refused(folder, "expected tensor")
 
 
@@ -291,6 +291,14 @@ def test_a_check_that_sounds_different_is_refused(model: Any, folder: Path) -> N
     with torch.no_grad():
         model.network.output.bias += 1e-3
     with pytest.raises(FormatError, match=r"differs from the stored one by 0\.001"):
+        replay_check(model, folder)
+
+
+def test_a_check_of_hours_is_refused_before_it_is_replayed(model: Any, folder: Path) -> None:
+    check = folder / "check.safetensors"
+    long = {name: torch.zeros(1, 50_000) for name in ("dry", "wet")}
+    save_file({**load_file(check), **long}, check, metadata={"knobs": "{}"})
+    with pytest.raises(FormatError, match="at most 1 s of dry audio"):
         replay_check(model, folder)
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 
+from neuralfx.errors import ConfigError
 from neuralfx.models import architecture
 from neuralfx.models.catalogue import ARCHITECTURES
 from tests.checks import noise, tiny_model, two_knobs
@@ -26,6 +29,11 @@ def test_dynamic_hyper_pairs_have_the_counts_of_the_papers_text(name: str) -> No
 def test_the_published_layout_works() -> None:
     model = tiny_model("GRUDynamicHyper", published_layout=True)
     assert model.process(noise(50)).std() > 0
+
+
+def test_the_published_layout_is_of_one_channel() -> None:
+    with pytest.raises(ConfigError, match="published_layout: expected one channel of audio, got 2"):
+        tiny_model("GRUDynamicHyper", dataclasses.replace(two_knobs(), channels=2), published_layout=True)
 
 
 def test_at_still_knobs_film_and_statichyper_cost_as_much_as_the_plain_unit() -> None:

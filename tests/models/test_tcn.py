@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from neuralfx.errors import ConfigError
 from neuralfx.hub.package import load_folder, replay_check, save_folder
 from neuralfx.models import architecture
 from neuralfx.models.base import EffectModule
@@ -217,3 +218,9 @@ def test_a_model_folder_keeps_what_use_depends_on(name: str, tmp_path: Path) -> 
     assert loaded.network.state_dict().keys() == model.network.state_dict().keys()
     torch.testing.assert_close(loaded.process(noise(100)), model.process(noise(100)), atol=0, rtol=0)
     assert replay_check(loaded, tmp_path / "my-amp") == 0.0
+
+
+@pytest.mark.parametrize("name", ["TCNConcat", "TCNFiLM", "GCNConcat", "GCNFiLM"])
+def test_dilations_that_no_audio_reaches_are_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match="dilation_growth: expected dilations of at most 16777216 samples"):
+        tiny_model(name, two_knobs(), num_blocks=32, kernel_size=1, dilation_growth=16)

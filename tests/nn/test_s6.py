@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from neuralfx.nn import s6
 from neuralfx.nn.operations import Operations
 from neuralfx.nn.s6 import S6, scan
 
@@ -42,6 +43,19 @@ def test_the_blocked_scan_equals_the_recurrence_from_any_state(layer: S6, time: 
     state = torch.randn(2, 4, 3, dtype=torch.float64)
     output, after = layer(features, state)
     expected, expected_after = recur(layer, features, state)
+    torch.testing.assert_close(output, expected, atol=1e-12, rtol=0)
+    torch.testing.assert_close(after, expected_after, atol=1e-12, rtol=0)
+
+
+def test_playing_it_keeps_the_states_of_a_few_samples_only(layer: S6, monkeypatch: pytest.MonkeyPatch) -> None:
+    features, state = torch.randn(2, 100, 4, dtype=torch.float64), torch.randn(2, 4, 3, dtype=torch.float64)
+    expected, expected_after = layer(features, state)
+    lengths = []
+    monkeypatch.setattr(s6, "_STATES", 7 * state.numel())
+    monkeypatch.setattr(s6, "scan", lambda decay, *others: lengths.append(decay.shape[1]) or scan(decay, *others))
+    with torch.no_grad():
+        output, after = layer(features, state)
+    assert lengths == [7] * 14 + [2]
     torch.testing.assert_close(output, expected, atol=1e-12, rtol=0)
     torch.testing.assert_close(after, expected_after, atol=1e-12, rtol=0)
 
