@@ -145,10 +145,14 @@ def find_data(folder: str, model: Model, config: str | None = None, **given: Any
         class_name, settings = _read_config(find_config(config, ("data", "recipes")))
     else:
         class_name, settings = _recipe_data(model)
-        device = slug_of(str(own.get("device", settings.get("device", ""))))
-        if class_name == "PairedAudioDataModule" and device == slug_of(str(settings.get("device"))) in recorded:
+        trained = slug_of(str(settings.get("device") or model.module.effect.slug))
+        wanted = slug_of(str(own.get("device", trained)))
+        if class_name == "PairedAudioDataModule" and wanted == trained in recorded:
+            settings["device"] = settings.get("device") or trained
             _log.info("%s: knobs and ranges as in the recipe of %s", folder, model.name)
         else:
+            if class_name:
+                _log.info("%s: read as it describes itself, not by the recipe of %s", folder, model.name)
             class_name, settings = "PairedAudioDataModule", {}
             if model.module.effect.slug in recorded:
                 settings = {"device": model.module.effect.slug}

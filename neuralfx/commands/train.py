@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import sys
 import warnings
 from argparse import ArgumentError
@@ -47,6 +48,7 @@ EXPECTED_WARNINGS = (
     "LightningCLI's args parameter",  # the arguments are the command line's own, with recipes found
     "Checkpoint directory .* exists and is not empty",  # a run that goes on
     "Detected call of `lr_scheduler.step",  # an epoch so short that it only warms up
+    "`ModelCheckpoint\\(monitor='val_esr'\\)` could not find",  # stopped before the first validation, see after_fit
     "`isinstance\\(treespec, LeafSpec\\)` is deprecated",  # Lightning 2.6 beside torch 2.13
 )
 
@@ -83,9 +85,15 @@ def summarise(message: str) -> str:
         ...   Given value: 5''')
         "Option 'hidden' is not accepted"
     """
-    wrapping = ("Parser key", "Does not validate", "Subtypes:", "Errors:", "Given value", "Problem with given class")
+    wrapping = ("Does not validate", "Subtypes:", "Errors:", "Given value", "Problem with given class")
     lines = [line.strip().removeprefix("- ") for line in message.splitlines()]
-    telling = [line for line in lines if line and not line.startswith(wrapping) and "NoneType" not in line]
+    keys, telling = [], []
+    for line in lines:
+        key = re.fullmatch(r'Parser key "(.+)":', line)
+        if key:
+            keys.append(key[1])
+        elif line and not line.startswith(wrapping) and "NoneType" not in line:
+            telling.append(f"{'.'.join(keys)}: {line}" if keys and line.startswith("Expected a <class") else line)
     return "; ".join(telling[:2]) or lines[0]
 
 
@@ -182,7 +190,12 @@ class TrainingCommandLine(LightningCLI):
             dirpath=self.run_folder / "checkpoints",
             filename="best",
             monitor="val_esr",
-            save_last=True,
+            enable_version_counter=False,
+        )
+        after_epochs = ModelCheckpoint(
+            dirpath=self.run_folder / "checkpoints",
+            filename="last",
+            save_on_train_epoch_end=True,
             enable_version_counter=False,
         )
         if self.settings.trainer.logger is None:
@@ -194,7 +207,7 @@ class TrainingCommandLine(LightningCLI):
             enable_version_counter=False,
         )
         self.trainer_defaults["callbacks"] = [
-            checkpoint, in_long_epochs, Timer(), RunReport(self.run_folder, self.settings.examples_every)
+            checkpoint, after_epochs, in_long_epochs, Timer(), RunReport(self.run_folder, self.settings.examples_every)
         ]  # fmt: skip
         return super().instantiate_trainer(**kwargs)
 
@@ -227,10 +240,20 @@ class TrainingCommandLine(LightningCLI):
         """Measure the best checkpoint on the held-out part, and say what to do next."""
         best = self.run_folder / "checkpoints" / "best.ckpt"
         best = self.trainer.strategy.broadcast(best)  # other processes may have found another name for a fresh run
-        if self.trainer.fast_dev_run or self.trainer.interrupted or not best.is_file():  # type: ignore[attr-defined]
+        if self.trainer.fast_dev_run or self.trainer.interrupted:  # type: ignore[attr-defined]
+            return
+        if not best.is_file():
+            log.warning(
+                "no validation in %d steps, so that there is no best checkpoint: train longer, or validate more often "
+                "(--trainer.val_check_interval)",
+                self.trainer.global_step,
+            )
             return
         if self.trainer.is_global_zero:
             self._write_effort()
+        if self.settings.data.get("init_args", {}).get("test") == []:
+            log.warning("no part of the takes was kept for the test: nobody knows how good the model is")
+            return
         self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path=str(best), weights_only=True)
         log.info("package it: neuralfx package %s --name my-model -o my-model", best)
 

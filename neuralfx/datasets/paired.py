@@ -226,7 +226,10 @@ class PairedAudioDataModule(LightningDataModule):
         """The place in the training material. Lightning restores that of a loader only in the middle of an epoch."""
         if self._training is None:
             return self._resumed or {}
-        return dict(self._training.state_dict())
+        place = dict(self._training.state_dict())
+        if self.trainer is not None and place["batch"] >= self.trainer.num_training_batches:
+            place["batch"] = max(place["batch"], len(self._training))  # the trainer's epochs may be shorter than ours
+        return place
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Let training go on behind what was played."""
@@ -398,9 +401,12 @@ class PairedAudioDataModule(LightningDataModule):
         return [(self._cut_at(start, aligned), self._cut_at(stop, aligned)) for start, stop in fractions]
 
     def _cut_at(self, fraction: float, aligned: AlignedTake) -> int:
-        """The position of a fraction, moved to the quietest place of the input around it."""
+        """The position of a fraction, moved to the quietest place of the input around it, within bounds."""
         position = round(fraction * aligned.samples)
-        reach = round(self.silence_s * self.effect.sample_rate)
+        cuts = {0.0, 1.0, *itertools.chain(*(self.validation or VALIDATION), *(self.test or TEST))}
+        nearest = min((abs(fraction - other) for other in cuts if other != fraction), default=1.0)
+        # Never half of the way to the next cut: ranges stay in their order, and none becomes empty.
+        reach = min(round(self.silence_s * self.effect.sample_rate), int(0.4 * nearest * aligned.samples))
         if not reach or position in (0, aligned.samples):
             return position
         size = max(round(CUT_WINDOW_S * self.effect.sample_rate), 1)

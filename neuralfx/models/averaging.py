@@ -34,6 +34,13 @@ class AveragedWeights(WeightAveraging):
     def __init__(self, decay: float) -> None:
         super().__init__(avg_fn=partial(_average, decay))
 
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, *args: Any, **kwargs: Any
+    ) -> None:
+        """Average, unless the batch only warmed up."""
+        if getattr(pl_module, "has_stepped", True):
+            super().on_train_batch_end(trainer, pl_module, *args, **kwargs)
+
     def on_load_checkpoint(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
     ) -> None:

@@ -210,7 +210,10 @@ class EffectModule(lightning.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log the mean error-to-signal ratio over the takes, and go back to the lanes of training."""
-        self.log("val_esr", self.validation_error.compute().float(), prog_bar=True)
+        ratio = self.validation_error.compute().float()
+        if ratio.isnan() and not self.trainer.sanity_checking:
+            log.warning("val_esr is not a number: nothing but silence validates, or the model has diverged")
+        self.log("val_esr", ratio, prog_bar=True)
         self.validation_error.reset()
         self._lanes, self._training_lanes = self._training_lanes, None
 
@@ -236,10 +239,14 @@ class EffectModule(lightning.LightningModule):
         self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Callable[[], Any] | None = None
     ) -> None:
         """Step, unless nothing counted: then even Adam's momentum stands still."""
-        if optimizer_closure is not None:
-            optimizer_closure()
-        if self._counts:
-            super().optimizer_step(epoch, batch_idx, optimizer, None)
+        loss = optimizer_closure() if optimizer_closure is not None else None
+        if self._counts:  # with a loss at hand, or half precision would take the gradients for missing
+            super().optimizer_step(epoch, batch_idx, optimizer, lambda: loss)
+
+    @property
+    def has_stepped(self) -> bool:
+        """Whether the last batch counted, so that the optimiser made a step."""
+        return self._counts
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Leave a step out whose gradients have overflowed: clipping would make every weight NaN.

@@ -27,7 +27,7 @@ Examples = dict[int, tuple[Signal, Signal, Signal]]  # dry, target and estimate 
 
 
 class RunReport(lightning.Callback):
-    """Writes audio examples and plots during training, and the measures of each take after a test.
+    """Writes audio examples and plots during training and on prediction, and the measures of each take after a test.
 
     Loggers that take sounds and pictures get them too: those of Weights & Biases and of TensorBoard. During training
     one take is drawn, after a test all examples are.
@@ -63,6 +63,16 @@ class RunReport(lightning.Callback):
         self, trainer: lightning.Trainer, pl_module: Any, outputs: Any, batch: Batch, *_: Any, **__: Any
     ) -> None:
         self._collect(trainer, pl_module, outputs, batch)
+
+    def on_predict_batch_end(  # noqa: D102
+        self, trainer: lightning.Trainer, pl_module: Any, outputs: Any, batch: Batch, *_: Any, **__: Any
+    ) -> None:
+        self._collect(trainer, pl_module, outputs, batch)
+
+    def on_predict_epoch_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:  # noqa: D102
+        self._write_examples(trainer, pl_module, "predict", self._examples(trainer), pictures=0)
+        log.info("dry, target and model as audio: %s", self.folder / "predict")
+        self._pieces = {}
 
     def on_validation_epoch_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:  # noqa: D102
         if self._is_due(trainer) and not trainer.fast_dev_run:  # type: ignore[attr-defined]

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
+import itertools
 import json
 from pathlib import Path
 
@@ -72,8 +74,13 @@ def test_parts_and_baselines_can_be_chosen(recordings: Path, packaged: str, caps
 
 def test_recordings_of_the_models_device_are_read_as_its_recipe_says(recordings: Path) -> None:
     model = Model("own", tiny_model("GRUConcat", two_knobs(RATE)), RECIPE)
-    for folder in (recordings, recordings / "saturator"):
-        data = find_data(str(folder), model)
+    unnamed = Model(
+        "own",
+        tiny_model("GRUConcat", dataclasses.replace(two_knobs(RATE), slug="saturator")),
+        RECIPE.replace("saturator", "null"),
+    )
+    for folder, trained in itertools.product((recordings, recordings / "saturator"), (model, unnamed)):
+        data = find_data(str(folder), trained)
         assert data.effect.knobs.names() == ("gain",)
         assert data.test == [[0.5, 0.75]]
         assert data.recording.takes[0].values == {"gain": 25.0}

@@ -70,6 +70,43 @@ def test_fit_goes_on_where_it_was_stopped(fit: list[str], caplog: pytest.LogCapt
     assert torch.load("runs/tiny-2/checkpoints/last.ckpt", weights_only=True)["global_step"] == 3
 
 
+def test_the_last_checkpoint_is_the_last_even_if_validation_got_worse(fit: list[str]) -> None:
+    assert main([*fit, "--model.lr", "1.0", "--trainer.max_epochs", "4"]) == 0
+    last, best = (torch.load(f"runs/tiny/checkpoints/{name}.ckpt", weights_only=True) for name in ("last", "best"))
+    assert last["global_step"] == 12
+    assert best["global_step"] < 12
+
+
+def test_a_resumed_run_of_short_epochs_is_the_run_that_was_not_stopped(fit: list[str]) -> None:
+    short = [*fit, "--trainer.limit_train_batches", "2"]
+    assert main([*short, "--trainer.max_epochs", "3", "--run", "whole"]) == 0
+    for epochs in ("1", "2", "3"):
+        assert main([*short, "--trainer.max_epochs", epochs, "--run", "parts"]) == 0
+    whole, parts = (torch.load(f"{run}/checkpoints/last.ckpt", weights_only=True) for run in ("whole", "parts"))
+    assert whole["global_step"] == parts["global_step"] == 6
+    for name, weights in whole["state_dict"].items():
+        torch.testing.assert_close(parts["state_dict"][name], weights, atol=0, rtol=0)
+
+
+def test_a_run_without_a_validation_says_so(fit: list[str], caplog: pytest.LogCaptureFixture) -> None:
+    assert main([*fit, "--trainer.max_steps", "1"]) == 0
+    assert "no validation in 1 steps" in caplog.text
+
+
+def test_a_run_may_do_without_a_test(fit: list[str], caplog: pytest.LogCaptureFixture) -> None:
+    assert main([*fit, "--data.test", "[]"]) == 0
+    assert "no part of the takes was kept for the test" in caplog.text
+    assert not Path("runs/tiny/metrics.json").exists()
+
+
+def test_predictions_can_be_heard(fit: list[str]) -> None:
+    assert main(fit) == 0
+    assert main(["predict", *fit[1:]]) == 0
+    assert sorted(path.name for path in Path("runs/tiny/predict").iterdir()) == [
+        f"take{take}-{name}.wav" for take in (0, 1) for name in ("dry", "model", "target")
+    ]
+
+
 def test_a_run_does_not_go_on_with_other_settings(fit: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(fit) == 0
     kept = Path("runs/tiny/config.yaml").read_text(encoding="utf-8")
@@ -147,7 +184,7 @@ def test_errors_in_the_configuration_are_told_in_one_line(fit: list[str], capsys
     for option, value, told in (
         ("losses", "{cosine: 1}", "losses: expected names among mse, l1, esr, mrstft, got 'cosine'."),
         ("hidden", "5", "Option 'hidden' is not accepted"),
-        ("lr", "fast", "Expected a <class 'float'>. Got value: fast"),
+        ("lr", "fast", "model.lr: Expected a <class 'float'>. Got value: fast"),
     ):
         assert main([*fit, f"--model.{option}", value]) == 2
         assert f"neuralfx: {told}" in capsys.readouterr().err.splitlines()

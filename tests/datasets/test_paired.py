@@ -152,6 +152,19 @@ def test_cut_points_move_into_silence(tmp_path: Path) -> None:
     assert splits["test"] == [[splits["validation"][0][1], 24_000]]
 
 
+@pytest.mark.parametrize("silent", [15_000, 16_790, 19_210, 23_000])
+def test_no_part_becomes_empty_on_the_way_to_silence(tmp_path: Path, silent: int) -> None:
+    write_recordings(tmp_path, offsets=(0,))
+    path = tmp_path / "toy_amp" / "input.wav"
+    dry, rate = soundfile.read(path)
+    dry[silent : silent + 900] = 0
+    soundfile.write(path, dry, rate, "FLOAT")
+    splits = module(tmp_path, align=False, silence_s=2.0).summary()["takes"][0]["splits"]
+    (train,), (validation,), (test,) = splits["train"], splits["validation"], splits["test"]
+    assert train[1] <= validation[0] < validation[1] == test[0] < test[1] == 24_000
+    assert validation[1] - validation[0] >= 0.2 * 2_400 - 1
+
+
 def test_unused_ranges_neither_train_nor_test(tmp_path: Path) -> None:
     data = module(write_recordings(tmp_path, offsets=(0,)), align=False, guard_samples=10)
     takes = [dataclasses.replace(take, unused_s=((0.0, 0.1), (2.5, 2.6))) for take in data.recording.takes]

@@ -11,6 +11,7 @@ import lightning
 import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.plugins import MixedPrecision
 
 from neuralfx.batch import Batch
 from neuralfx.datasets.paired import PairedAudioDataModule
@@ -180,3 +181,20 @@ def test_a_run_stopped_in_an_epoch_goes_on_as_if_it_had_not(tmp_path: Path) -> N
         again = fit(path).state_dict()
         for name, value in whole.items():
             torch.testing.assert_close(again[name], value, rtol=0, atol=0, msg=f"{path.name}: {name}")
+
+
+def test_half_precision_with_scaled_gradients_learns(tmp_path: Path) -> None:
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    data = PairedAudioDataModule(
+        str(write_recordings(tmp_path, seconds=1.0)), segment_samples=512, lanes=2, align=False, warmup_s=0.0
+    )
+    model = tiny_model("GRUConcat", data.effect, lr=1e-2).train()
+    before = [weight.detach().clone() for weight in model.network.parameters()]
+    trainer = lightning.Trainer(
+        max_steps=5, accelerator="cpu", plugins=MixedPrecision("16-mixed", "cpu", scaler), logger=False,
+        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, limit_val_batches=0,
+    )  # fmt: skip
+    trainer.fit(model, data)
+    changes = [float((now.detach() - weight).abs().max()) for now, weight in zip(model.network.parameters(), before)]
+    assert min(changes) > 0
+    assert scaler.get_scale() > 0

@@ -36,7 +36,8 @@ def test_every_value_names_its_place() -> None:
     assert {(found.paper.name, found.table) for found in values} == {
         ("simionato", 3), ("simionato", 4), ("yeh", 1), ("yeh", 2), ("yeh", 3),
     }  # fmt: skip
-    assert {found.pair for found in values} == set(ARCHITECTURES)
+    assert len({found.pair for found in values}) == 17
+    assert {found.pair for found in values} <= set(ARCHITECTURES)
     assert all(found.row and found.value > 0 for found in values)
     assert len({(found.paper.name, found.table, found.row, found.heading) for found in values}) == len(values)
 
