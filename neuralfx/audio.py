@@ -226,7 +226,9 @@ def format_of(path: str | os.PathLike[str]) -> str:
 def fitting_subtype(path: str | os.PathLike[str], subtype: str) -> str:
     """The given subtype if files with this ending can hold it, else the best one that they can."""
     file_format = format_of(path)
-    return subtype if soundfile.check_format(file_format, subtype) else _SUBTYPES[file_format]
+    # What libsndfile says of MPEG in WAV depends on whether it reads or writes.
+    fits = soundfile.check_format(file_format, subtype) and (file_format == "MP3" or not subtype.startswith("MPEG"))
+    return subtype if fits else _SUBTYPES[file_format]
 
 
 def resample(audio: Audio, from_hz: int, to_hz: int) -> Audio:

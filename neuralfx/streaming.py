@@ -18,7 +18,7 @@ from neuralfx.audio import Resampler
 from neuralfx.effect import Effect
 from neuralfx.engine.compiler import is_compiling, is_ready
 from neuralfx.engine.player import INAUDIBLE, Player
-from neuralfx.errors import AudioError, ShapeError
+from neuralfx.errors import AudioError, KnobError, ShapeError
 from neuralfx.nn.network import Network, State
 from neuralfx.nn.state import map_state
 
@@ -26,6 +26,8 @@ Audio = TypeVar("Audio")  # a NumPy array or a torch tensor: what comes in is wh
 Knobs = npt.NDArray[np.float32]
 
 _OFFLINE_BLOCK = 65_536  # samples; bounds the memory that a long file takes
+
+MOST_CHANNELS = 64  # more than that in few samples is audio with time first, as soundfile reads it
 
 _lock = threading.Lock()
 _in_evaluation: dict[
@@ -326,6 +328,11 @@ def _split_channels(audio: Tensor, effect: Effect) -> Tensor:
     """Audio as the network takes it, shape (rows, effect.channels, time)."""
     if audio.shape[:-1].numel() == 0:
         raise ShapeError(f"expected at least one channel of audio, got shape {tuple(audio.shape)}.")
+    if audio.dim() == 2 and audio.shape[0] > max(MOST_CHANNELS, audio.shape[1]):
+        raise ShapeError(
+            f"expected audio of shape (channels, time), got {tuple(audio.shape)}, which is more channels than samples; "
+            "pass its transpose."
+        )
     if effect.channels > 1 and (audio.dim() == 1 or audio.shape[-2] != effect.channels):
         raise ShapeError(f"{effect.slug} expects {effect.channels} channels, got audio of shape {tuple(audio.shape)}.")
     return audio.reshape(audio.shape[:-1].numel() // effect.channels, effect.channels, audio.shape[-1])
@@ -345,6 +352,8 @@ def _as_arrays(knobs: Mapping[str, Any] | None) -> dict[str, Any]:
             return value.detach().cpu().numpy()
         return np.asarray(value) if isinstance(value, (list, tuple)) else value
 
+    if not isinstance(knobs, Mapping | None):
+        raise KnobError(f"expected knob values by name, such as {{'drive': 0.5}}, got {type(knobs).__name__}.")
     return {name: convert(value) for name, value in (knobs or {}).items()}
 
 

@@ -357,6 +357,18 @@ def test_a_block_may_be_reused_by_its_owner() -> None:
     assert stream.process(block).tolist() == [1, 1, 1, 0]
 
 
+def test_audio_with_its_time_first_is_refused() -> None:
+    with pytest.raises(ShapeError, match=r"got \(9000, 2\), which is more channels than samples; pass its transpose"):
+        process_offline(Identity(), PLAIN, np.zeros((9000, 2), np.float32))
+    assert process_offline(Identity(), PLAIN, np.zeros((64, 2), np.float32)).shape == (64, 2)
+
+
+@pytest.mark.parametrize("knobs", [0.5, [0.5, 0.5]])
+def test_knobs_without_names_are_refused(knobs: Any) -> None:
+    with pytest.raises(KnobError, match="expected knob values by name"):
+        process_offline(KnobLog(), EFFECT, np.zeros(9, np.float32), knobs)
+
+
 class Busy(Player):
     """Doubles the audio; in the middle of a block, something else happens."""
 

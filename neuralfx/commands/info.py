@@ -46,7 +46,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if name != "takes":
             print(f"{name:<11} {value:.4g}")
     print(f"\n{config.effect.knobs}\n")
-    print(printable(without_front_matter(card)))
+    card = without_front_matter(card)
+    if arguments.model == config.name:  # found by its name, which serves everywhere
+        card = card.replace(f"./{config.name}", config.name)
+    print(printable(card))
     return 0
 
 

@@ -25,7 +25,7 @@ import torch
 
 from neuralfx.audio import read_span
 from neuralfx.batch import Batch
-from neuralfx.errors import ShapeError
+from neuralfx.errors import AudioFileError, ShapeError
 
 READ_SAMPLES = 65_536  # about how much of a lane is read at once
 LEVEL_PIECES = 64  # of READ_SAMPLES, by which the level of a take is measured
@@ -67,12 +67,19 @@ class AlignedTake:
 
     def read_dry(self, start: int, stop: int) -> Array:
         """Input at the positions ``start`` to ``stop``, shape (channels, time)."""
-        return self._pick(read_span(self.dry, start + self.dry_start, stop + self.dry_start))
+        return self._read(self.dry, start + self.dry_start, stop + self.dry_start)
 
     def read_wet(self, start: int, stop: int) -> Array:
         """Output at the positions ``start`` to ``stop``, shape (channels, time)."""
-        wet = self._pick(read_span(self.wet, start + self.wet_start, stop + self.wet_start))
-        return wet * np.float32(self.polarity)
+        return self._read(self.wet, start + self.wet_start, stop + self.wet_start) * np.float32(self.polarity)
+
+    def _read(self, path: Path, start: int, stop: int) -> Array:
+        audio = self._pick(read_span(path, start, stop))
+        if not np.isfinite(audio).all():
+            raise AudioFileError(
+                f"{path}: expected finite audio, got NaN or infinity; 'neuralfx data check' says where."
+            )
+        return audio
 
     def _pick(self, audio: Array) -> Array:
         if self.channel is None or audio.shape[0] == self.channels:

@@ -386,7 +386,7 @@ def _read_splits(path: Path) -> dict[str, Ranges]:
 
 def _parse_json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))
     except ValueError as error:
         raise FormatError(f"{path}: expected JSON in UTF-8; {error}.") from error
 

@@ -27,6 +27,7 @@ _log = logging.getLogger(__name__)
 
 VALIDATION = ((0.7, 0.8),)
 TEST = ((0.8, 1.0),)
+DEFAULTS: dict[str, Sequence[Sequence[float]]] = {"validation": VALIDATION, "test": TEST}
 # "auto" takes smaller offsets for the response of the device itself.
 AUTO_SAMPLES = 32
 ALIGNMENT_S = 20
@@ -361,9 +362,15 @@ class PairedAudioDataModule(LightningDataModule):
             if role != "train":
                 whole = self._between(unused, aligned.samples)
                 return {name: whole if name == role else [] for name in SPLITS}
-            held_out = {name: self._cut(fractions or [], aligned) for name, fractions in given.items()}
+            marked = {other.split for other in self.recording.takes} | {
+                name for name in self.settings if self.settings[name]
+            }
+            fractions = {k: () if k in marked else DEFAULTS[k] for k in given} | {
+                k: v for k, v in given.items() if v is not None
+            }
+            held_out = {name: self._cut(fractions[name], aligned) for name in given}
         else:
-            fractions = {"validation": VALIDATION, "test": TEST} | {k: v for k, v in given.items() if v is not None}
+            fractions = DEFAULTS | {k: v for k, v in given.items() if v is not None}
             held_out = {name: self._cut(fractions[name], aligned) for name in given}
         if unused:
             usable = self._between(unused, aligned.samples)

@@ -175,7 +175,7 @@ class GCNConcat(EffectModule):
         channels: Width of the blocks, at least 1.
         num_blocks: Number of blocks B, at least 1.
         kernel_size: Samples that one output of a convolution sees, at least 1.
-        dilation_growth: Factor of the dilation from block to block, at least 1; the last one is at most 2**24 samples.
+        dilation_growth: Factor of the dilation from block to block, at least 1; the last one is at most 2**31 samples.
         published_layout: Whether to have the published model's parameters without function too.
         training: Arguments of :class:`EffectModule`, such as ``effect`` or ``lr``.
 
@@ -227,7 +227,7 @@ class GCNFiLM(EffectModule):
         channels: Width of the blocks, at least 1.
         num_blocks: Number of blocks, at least 1.
         kernel_size: Samples that one output of a convolution sees, at least 1.
-        dilation_growth: Factor of the dilation from block to block, at least 1; the last one is at most 2**24 samples.
+        dilation_growth: Factor of the dilation from block to block, at least 1; the last one is at most 2**31 samples.
         mlp_size: Units in each layer of the MLP, at least 1.
         published_layout: Whether to have the published model's parameters without function too.
         training: Arguments of :class:`EffectModule`, such as ``effect`` or ``lr``.

@@ -149,7 +149,7 @@ class TCNConcat(EffectModule):
         channels: Width of the blocks, at least 1.
         num_blocks: Number of blocks B, at least 1.
         kernel_size: Samples that one output of a convolution sees, at least 1.
-        dilation_growth: Factor of the dilation from block to block, at least 1; the last one is at most 2**24 samples.
+        dilation_growth: Factor of the dilation from block to block, at least 1; the last one is at most 2**31 samples.
         training: Arguments of :class:`EffectModule`, such as ``effect`` or ``lr``.
 
     Reference:
@@ -195,7 +195,7 @@ class TCNFiLM(EffectModule):
         channels: Width of the blocks, at least 1.
         num_blocks: Number of blocks, at least 1.
         kernel_size: Samples that one output of a convolution sees, at least 1.
-        dilation_growth: Factor of the dilation from block to block, at least 1; the last one is at most 2**24 samples.
+        dilation_growth: Factor of the dilation from block to block, at least 1; the last one is at most 2**31 samples.
         mlp_size: Units in each layer of the MLP, at least 1.
         training: Arguments of :class:`EffectModule`, such as ``effect`` or ``lr``.
 

@@ -18,7 +18,7 @@ from neuralfx.nn.mlp import MLP, SLOPE
 from neuralfx.nn.network import Network, State
 from neuralfx.nn.operations import Operations, add_operations
 
-LONGEST_DILATION = 2**24  # minutes
+LONGEST_DILATION = 2**31  # hours
 
 if TYPE_CHECKING:
     from neuralfx.engine.convolution import Block

@@ -113,6 +113,7 @@ def test_the_coding_follows_the_input(folder: Path, subtype: str) -> None:
         ("in.aiff", "out.aif", "PCM_16"),
         ("in.ogg", "out.wav", "FLOAT"),
         ("in.mp3", "out.flac", "PCM_24"),
+        ("in.mp3", "out.wav", "FLOAT"),
         ("in.wav", "out.ogg", "VORBIS"),
         ("in.wav", "out.mp3", "MPEG_LAYER_III"),
     ],

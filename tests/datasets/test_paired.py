@@ -15,7 +15,7 @@ from torch import Tensor
 
 from neuralfx.batch import Batch
 from neuralfx.datasets.paired import PairedAudioDataModule
-from neuralfx.errors import FormatError
+from neuralfx.errors import AudioFileError, FormatError
 from tests.data.generate import RATE, write_recordings
 
 
@@ -150,6 +150,36 @@ def test_cut_points_move_into_silence(tmp_path: Path) -> None:
     splits = data.summary()["takes"][0]["splits"]
     assert 18_500 <= splits["validation"][0][1] <= 18_900
     assert splits["test"] == [[splits["validation"][0][1], 24_000]]
+
+
+@pytest.mark.parametrize(("role", "other"), [("test", "validation"), ("validation", "test")])
+def test_where_one_role_has_takes_the_other_has_its_usual_part_of_those_that_train(
+    tmp_path: Path, role: str, other: str
+) -> None:
+    path = write_recordings(tmp_path, offsets=(0, 0)) / "recordings.json"
+    manifest = json.loads(path.read_text())
+    manifest["toy_amp"]["takes"][1]["split"] = role
+    path.write_text(json.dumps(manifest))
+    first, second = (take["splits"] for take in module(tmp_path, align=False).summary()["takes"])
+    assert first[role] == second["train"] == second[other] == []
+    assert first[other] == {"validation": [[16_800, 19_200]], "test": [[19_200, 24_000]]}[other]
+    assert first["train"] and second[role] == [[0, 24_000]]
+
+
+def test_audio_that_is_not_finite_is_refused_by_name(tmp_path: Path) -> None:
+    folder = write_recordings(tmp_path, offsets=(0,)) / "toy_amp"
+    (path,) = folder.glob("take*.wav")
+    wet, rate = soundfile.read(path)
+    wet[100] = np.nan
+    soundfile.write(path, wet, rate, "FLOAT")
+    with pytest.raises(AudioFileError, match=rf"{path.name}: expected finite audio, got NaN"):
+        module(tmp_path).setup()
+
+
+def test_a_manifest_may_begin_with_a_mark_of_the_byte_order(tmp_path: Path) -> None:
+    path = write_recordings(tmp_path) / "recordings.json"
+    path.write_text(path.read_text(encoding="utf-8"), encoding="utf-8-sig")
+    assert module(tmp_path).recording.takes
 
 
 @pytest.mark.parametrize("silent", [15_000, 16_790, 19_210, 23_000])
