@@ -113,8 +113,8 @@ def process(
         raise AudioError(f"expected a finite gain in dB, got {gain_db}.")
     label = _label(model)
     sources = _find_inputs(inputs, label)
-    targets = _plan_outputs(sources, inputs, output, label, overwrite)
     total = sum(audio.info(source).samples for source in sources)
+    targets = _plan_outputs(sources, inputs, output, label, overwrite)
 
     import torch
     from tqdm import tqdm
