@@ -30,9 +30,8 @@ _OFFLINE_BLOCK = 65_536  # samples; bounds the memory that a long file takes
 MOST_CHANNELS = 64  # more than that in few samples is audio with time first, as soundfile reads it
 
 _lock = threading.Lock()
-_in_evaluation: dict[
-    Network, tuple[int, list[nn.Module]]
-] = {}  # threads that evaluate, and what they took from training
+# How many threads evaluate a network, and the parts of it that were training before.
+_in_evaluation: dict[Network, tuple[int, list[nn.Module]]] = {}
 
 
 class Stream:

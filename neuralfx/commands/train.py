@@ -5,6 +5,7 @@ Everything that a run writes lies in ``runs/<name>``: config.yaml, checkpoints, 
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import os
@@ -186,29 +187,16 @@ class TrainingCommandLine(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> lightning.Trainer:
         """Add log, checkpoints and report of the run to what the configuration asks for."""
-        checkpoint = ModelCheckpoint(
-            dirpath=self.run_folder / "checkpoints",
-            filename="best",
-            monitor="val_esr",
-            enable_version_counter=False,
-        )
-        after_epochs = ModelCheckpoint(
-            dirpath=self.run_folder / "checkpoints",
-            filename="last",
-            save_on_train_epoch_end=True,
-            enable_version_counter=False,
-        )
         if self.settings.trainer.logger is None:
             kwargs.setdefault("logger", CSVLogger(self.run_folder, name="log"))
-        in_long_epochs = ModelCheckpoint(
-            dirpath=self.run_folder / "checkpoints",
-            filename="last",
-            train_time_interval=LONGEST_LOSS,
-            enable_version_counter=False,
-        )
+        save = functools.partial(ModelCheckpoint, self.run_folder / "checkpoints", enable_version_counter=False)
         self.trainer_defaults["callbacks"] = [
-            checkpoint, after_epochs, in_long_epochs, Timer(), RunReport(self.run_folder, self.settings.examples_every)
-        ]  # fmt: skip
+            save(filename="best", monitor="val_esr"),
+            save(filename="last", save_on_train_epoch_end=True),
+            save(filename="last", train_time_interval=LONGEST_LOSS),
+            Timer(),
+            RunReport(self.run_folder, self.settings.examples_every),
+        ]
         return super().instantiate_trainer(**kwargs)
 
     def _refuse_other_settings(self) -> None:

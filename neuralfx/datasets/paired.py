@@ -7,7 +7,7 @@ import functools
 import itertools
 import logging
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -27,7 +27,8 @@ _log = logging.getLogger(__name__)
 
 VALIDATION = ((0.7, 0.8),)
 TEST = ((0.8, 1.0),)
-DEFAULTS: dict[str, Sequence[Sequence[float]]] = {"validation": VALIDATION, "test": TEST}
+_Fractions = Sequence[Sequence[float]]
+DEFAULTS: dict[str, _Fractions] = {"validation": VALIDATION, "test": TEST}
 # "auto" takes smaller offsets for the response of the device itself.
 AUTO_SAMPLES = 32
 ALIGNMENT_S = 20
@@ -229,7 +230,7 @@ class PairedAudioDataModule(LightningDataModule):
             return self._resumed or {}
         place = dict(self._training.state_dict())
         if self.trainer is not None and place["batch"] >= self.trainer.num_training_batches:
-            place["batch"] = max(place["batch"], len(self._training))  # the trainer's epochs may be shorter than ours
+            place["batch"] = len(self._training)  # the trainer's epochs may be shorter than ours
         return place
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -362,16 +363,10 @@ class PairedAudioDataModule(LightningDataModule):
             if role != "train":
                 whole = self._between(unused, aligned.samples)
                 return {name: whole if name == role else [] for name in SPLITS}
-            marked = {other.split for other in self.recording.takes} | {
-                name for name in self.settings if self.settings[name]
-            }
-            fractions = {k: () if k in marked else DEFAULTS[k] for k in given} | {
-                k: v for k, v in given.items() if v is not None
-            }
-            held_out = {name: self._cut(fractions[name], aligned) for name in given}
+            has_takes = {other.split for other in self.recording.takes} | {k for k, v in self.settings.items() if v}
+            held_out = self._cut_all({k: () if k in has_takes else DEFAULTS[k] for k in given}, aligned)
         else:
-            fractions = DEFAULTS | {k: v for k, v in given.items() if v is not None}
-            held_out = {name: self._cut(fractions[name], aligned) for name in given}
+            held_out = self._cut_all(DEFAULTS, aligned)
         if unused:
             usable = self._between(unused, aligned.samples)
             held_out = {name: _overlap(ranges, usable) for name, ranges in held_out.items()}
@@ -403,9 +398,14 @@ class PairedAudioDataModule(LightningDataModule):
             if start < aligned.samples and stop > 0
         ]
 
-    def _cut(self, fractions: Iterable[Sequence[float]], aligned: AlignedTake) -> list[Range]:
-        """Ranges given as fractions of the aligned take, as positions."""
-        return [(self._cut_at(start, aligned), self._cut_at(stop, aligned)) for start, stop in fractions]
+    def _cut_all(self, usual: Mapping[str, _Fractions], aligned: AlignedTake) -> dict[str, list[Range]]:
+        """Ranges given as fractions of the aligned take, as positions; the usual ones where none were given."""
+        given = {"validation": self.validation, "test": self.test}
+        fractions = {name: usual[name] if chosen is None else chosen for name, chosen in given.items()}
+        return {
+            name: [(self._cut_at(start, aligned), self._cut_at(stop, aligned)) for start, stop in bounds]
+            for name, bounds in fractions.items()
+        }
 
     def _cut_at(self, fraction: float, aligned: AlignedTake) -> int:
         """The position of a fraction, moved to the quietest place of the input around it, within bounds."""

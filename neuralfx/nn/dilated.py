@@ -18,11 +18,11 @@ from neuralfx.nn.mlp import MLP, SLOPE
 from neuralfx.nn.network import Network, State
 from neuralfx.nn.operations import Operations, add_operations
 
-LONGEST_DILATION = 2**31  # hours
-
 if TYPE_CHECKING:
     from neuralfx.engine.convolution import Block
     from neuralfx.engine.player import Player
+
+LONGEST_DILATION = 2**31  # hours
 
 
 class DilatedBlock(nn.Module):

@@ -98,12 +98,12 @@ class S6(nn.Module):
             return self.output(output + self.direct * features), state
         # Playing, states of a few samples at a time, however long the audio is; training needs all of them at once.
         together = features.shape[1] if torch.is_grad_enabled() else max(1, _STATES // state.numel())
-        read = []
+        rates, read = torch.exp(self.log_decay.to(exact)), []
         for heard, delta, entering, leaving in zip(
             *(part.split(together, 1) for part in (features, step, into, readout))
         ):
             delta = functional.softplus(delta.to(exact)).unsqueeze(-1)  # Delta, (batch, time, features, 1)
-            decay = torch.exp(-delta * torch.exp(self.log_decay.to(exact)))
+            decay = torch.exp(-delta * rates)
             states, state = scan(decay, delta * heard.unsqueeze(-1) * entering.unsqueeze(-2), state)
             read.append((states * leaving.unsqueeze(-2)).sum(-1).to(features.dtype))
         return self.output(torch.cat(read, dim=1) + self.direct * features), state

@@ -64,10 +64,7 @@ class RunReport(lightning.Callback):
     ) -> None:
         self._collect(trainer, pl_module, outputs, batch)
 
-    def on_predict_batch_end(  # noqa: D102
-        self, trainer: lightning.Trainer, pl_module: Any, outputs: Any, batch: Batch, *_: Any, **__: Any
-    ) -> None:
-        self._collect(trainer, pl_module, outputs, batch)
+    on_predict_batch_end = on_test_batch_end
 
     def on_predict_epoch_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:  # noqa: D102
         self._write_examples(trainer, pl_module, "predict", self._examples(trainer), pictures=0)
