@@ -87,11 +87,14 @@ class TakeMetric(Metric, abc.ABC):
                 self._block, self._filled = self._new_block(channels), 0
 
     def compute(self) -> Tensor:
-        """Mean over the channels of what all pieces so far give, a scalar; not a number before the first piece."""
+        """Mean over the channels of what all pieces so far give, a scalar; not a number before the first piece.
+
+        Channels without a value, such as silent ones where a metric has none for silence, are left out.
+        """
         if self._block is None:
             return torch.tensor(torch.nan, dtype=torch.float64)
         rest = self._block[..., : self._filled]
-        return self._finish(self._add(self._measured, rest) if self._filled else self._measured).mean()
+        return self._finish(self._add(self._measured, rest) if self._filled else self._measured).nanmean()
 
     def reset(self) -> None:
         """Forget the take."""

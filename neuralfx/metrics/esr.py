@@ -47,7 +47,8 @@ def error_to_signal_ratio(estimate: Tensor, target: Tensor, eps: float = EPSILON
 class ErrorToSignalRatio(Metric):
     """Mean over takes of each take's :func:`error_to_signal_ratio`, accumulated segment by segment.
 
-    A take whose scored target is silent throughout has no such ratio, and is left out.
+    That of a take is the mean over its channels. Where the scored target is silent throughout there is no such ratio:
+    such channels, and takes of nothing else, are left out.
 
     Example:
         >>> metric = ErrorToSignalRatio()
@@ -79,7 +80,7 @@ class ErrorToSignalRatio(Metric):
             scored: True where samples count, shape (batch, time); None counts all.
         """
         weight = torch.ones_like(target[:, 0]) if scored is None else scored.to(target.dtype)
-        squares = torch.stack([(target - estimate).square().sum(1), target.square().sum(1)]) * weight
+        squares = torch.stack([(target - estimate).square(), target.square()]) * weight.unsqueeze(1)
         error, energy = squares.double().sum(-1)
         self.errors.append(error)
         self.energies.append(energy)
@@ -97,9 +98,10 @@ class ErrorToSignalRatio(Metric):
         errors, energies, takes = (dim_zero_cat(state) for state in (self.errors, self.energies, self.takes))
         ratios = {}
         for take in torch.unique(takes).tolist():
-            error, energy = errors[takes == take].sum(), energies[takes == take].sum()
-            if energy > 0:
-                ratios[int(take)] = error / energy
+            error, energy = errors[takes == take].sum(0), energies[takes == take].sum(0)
+            heard = energy > 0
+            if heard.any():
+                ratios[int(take)] = (error[heard] / energy[heard]).mean()
         return ratios
 
 
@@ -130,8 +132,13 @@ def error_to_signal_ratio_published(estimate: Tensor, target: Tensor) -> Tensor:
     return error_to_signal_ratio(estimate.double(), target.double(), PUBLISHED_FLOOR * target.shape[-1])
 
 
+def ratio_of_sums(error: Tensor, energy: Tensor) -> Tensor:
+    """Error relative to energy, summed over whole takes; not a number where the target was silent throughout."""
+    return torch.where(energy > 0, error / (energy + EPSILON), torch.nan)
+
+
 class TakeErrorToSignalRatio(TakeMetric):
-    """:func:`error_to_signal_ratio` of a take from its pieces.
+    """:func:`error_to_signal_ratio` of a take from its pieces; not a number where the target is silent throughout.
 
     Example:
         >>> metric = TakeErrorToSignalRatio()
@@ -152,7 +159,7 @@ class TakeErrorToSignalRatio(TakeMetric):
 
     def _finish(self, state: tuple[Tensor, Tensor, int]) -> Tensor:
         error, energy, _ = state
-        return error / (energy + EPSILON)
+        return ratio_of_sums(error, energy)
 
 
 class TakeErrorToSignalRatioPublished(TakeErrorToSignalRatio):

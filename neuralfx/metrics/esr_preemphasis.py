@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from neuralfx.metrics.base import TakeMetric, check_shapes
-from neuralfx.metrics.esr import EPSILON, error_to_signal_ratio
+from neuralfx.metrics.esr import EPSILON, error_to_signal_ratio, ratio_of_sums
 
 COEFFICIENT = 0.95
 
@@ -136,7 +136,7 @@ class TakeErrorToSignalRatioPreemphasis(TakeMetric):
         )
 
     def _finish(self, state: _Sums) -> Tensor:
-        return state.error / (state.energy + EPSILON)
+        return ratio_of_sums(state.error, state.energy)
 
 
 class DCToSignalRatio(TakeErrorToSignalRatioPreemphasis):
@@ -150,7 +150,7 @@ class DCToSignalRatio(TakeErrorToSignalRatioPreemphasis):
     """
 
     def _finish(self, state: _Sums) -> Tensor:
-        return state.offset.square() / (state.samples * (state.plain_energy + EPSILON))
+        return ratio_of_sums(state.offset.square() / state.samples, state.plain_energy)
 
 
 class TakeErrorToSignalRatioDC(DCToSignalRatio):

@@ -7,6 +7,7 @@ import torch
 
 from neuralfx.errors import ShapeError
 from neuralfx.metrics import ErrorToSignalRatio, error_to_signal_ratio
+from neuralfx.metrics.esr import TakeErrorToSignalRatio
 
 
 def test_silence_is_off_by_1_and_the_target_by_0() -> None:
@@ -33,6 +34,19 @@ def test_segments_of_takes_add_up_to_the_mean_of_whole_takes() -> None:
     expected = error_to_signal_ratio(estimate.double(), target.double(), eps=0).squeeze(1)
     torch.testing.assert_close(metric.compute(), expected.mean(), rtol=1e-5, atol=0)
     torch.testing.assert_close(metric.per_take()[7], expected[0], rtol=1e-5, atol=0)
+
+
+def test_training_and_evaluation_agree_on_channels_of_unequal_levels_and_on_silence() -> None:
+    target = torch.randn(3, 2, 300) * torch.tensor([1.0, 0.1])[:, None]
+    target[1, 1], target[2] = 0.0, 0.0
+    estimate = target + 0.05 * torch.randn(3, 2, 300)
+    metric = ErrorToSignalRatio()
+    metric.update(estimate, target, take=torch.arange(3))
+    for take in range(2):
+        alone = TakeErrorToSignalRatio()
+        alone.update(estimate[take], target[take])
+        torch.testing.assert_close(metric.per_take()[take], alone.compute(), rtol=1e-5, atol=0)
+    assert set(metric.per_take()) == {0, 1}
 
 
 def test_what_is_not_scored_does_not_count() -> None:

@@ -13,6 +13,7 @@ from neuralfx.metrics import METRICS, TakeMetric
 from tests.checks import noise
 
 BLIND_TO_POLARITY = sorted(set(METRICS) - {"mse", "mae", "esr", "esr_published", "esr_preemphasis", "esr_dc", "dc"})
+ENERGY_RATIOS = ["esr", "esr_preemphasis", "esr_dc", "dc"]  # not a number for silent targets
 
 
 def metric(name: str) -> TakeMetric:
@@ -81,10 +82,21 @@ def test_wrong_polarity_doubles_the_error_to_signal_amplitude(name: str) -> None
 
 
 @pytest.mark.parametrize("name", METRICS)
-def test_silence_stays_finite(name: str) -> None:
+def test_silence_stays_finite_where_it_can_be_measured(name: str) -> None:
     target, silence = take()[1], torch.zeros(2, 4200).double()
-    for pair in ((silence, silence), (silence, target), (target, silence)):
-        assert metric(name).measure(*pair).isfinite().all()
+    assert metric(name).measure(silence, target).isfinite().all()
+    for estimate in (silence, target):
+        measured = metric(name).measure(estimate, silence)
+        assert (measured.isnan() if name in ENERGY_RATIOS else measured.isfinite()).all()
+
+
+@pytest.mark.parametrize("name", ENERGY_RATIOS)
+def test_a_channel_whose_target_is_silent_is_left_out(name: str) -> None:
+    estimate, target = take()
+    both, heard = metric(name), metric(name)
+    both.update(estimate, target * torch.tensor([[1.0], [0.0]]))
+    heard.update(estimate[:1], target[:1])
+    torch.testing.assert_close(both.compute(), heard.compute())
 
 
 @pytest.mark.parametrize("name", METRICS)
