@@ -14,7 +14,7 @@ class Batch(NamedTuple):
         dry: What went into the device, shape (batch, channels, time).
         wet: What came out, same shape.
         knobs: Normalised knob values from 0 to 1, shape (batch, knobs) or (batch, time, knobs).
-        fresh: True where a lane starts anew with this segment, so that a carried state must be silence; shape (batch,).
+        fresh: True where a lane starts anew with this segment, so that no state is carried over; shape (batch,).
         scored: True where a sample counts in loss and metrics; False for warm-up and padding; shape (batch, time).
         scale: Reciprocal of the root mean square of each take's target, in 1/amplitude, so that quiet takes can weigh
             as much as loud ones; shape (batch,).

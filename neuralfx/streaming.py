@@ -27,6 +27,10 @@ Knobs = npt.NDArray[np.float32]
 
 _OFFLINE_BLOCK = 65_536  # samples; bounds the memory that a long file takes
 
+# Seconds of silence that a network hears before the first sample, so that it starts at rest, as a device does that has
+# been on for a while. From a state of zeros it would start with a click.
+SETTLING_S = 0.5
+
 MOST_CHANNELS = 64  # more than that in few samples is audio with time first, as soundfile reads it
 
 _lock = threading.Lock()
@@ -38,14 +42,17 @@ class Stream:
     """A network with its memory: blocks of any sizes go in, as many samples come out.
 
     Signal path: audio > resampled to the effect's rate > network > resampled back. Equal rates need no resampling.
-    Block sizes leave the sound unchanged. On a CPU in single precision compiled loops play, if the network has them and
-    they are ready (see :mod:`neuralfx.engine`): they copy the network's weights at the first block after :meth:`reset`.
+    Block sizes leave the sound unchanged. Before the first sample the network settles on silence, with the knobs where
+    they then are: the first block takes longer than the others. On a CPU in single precision compiled loops play, if
+    the network has them and they are ready (see :mod:`neuralfx.engine`): they copy the network's weights at the first
+    block after :meth:`reset`.
 
     Args:
         network: The network; its parameters say on which device and in which dtype it runs. After moving it to
             another device, call :meth:`reset`.
         effect: The effect that it models, with its sample rate, channels and knobs.
         sample_rate: Sample rate of the audio, in Hz; None for that of the effect.
+        settling_s: Seconds of silence that the network hears before the first sample; 0 starts from a state of zeros.
 
     Raises:
         AudioError: If the sample rate is not a positive integer.
@@ -56,9 +63,12 @@ class Stream:
         >>> wet = stream.process(block)  # doctest: +SKIP
     """
 
-    def __init__(self, network: Network, effect: Effect, sample_rate: int | None = None) -> None:
+    def __init__(
+        self, network: Network, effect: Effect, sample_rate: int | None = None, settling_s: float = SETTLING_S
+    ) -> None:
         self.network = network
         self.effect = effect
+        self.settling_s = settling_s
         self.sample_rate = effect.sample_rate if sample_rate is None else sample_rate
         self._converter: _Converter | None = None
         if self.sample_rate != effect.sample_rate:
@@ -134,7 +144,7 @@ class Stream:
         return _as_kind_of(block, audio)
 
     def reset(self) -> None:
-        """Start anew from silence; the knobs stay where they are."""
+        """Start anew, at rest; the knobs stay where they are."""
         self._state = None
         self._shape = None
         self._player = None
@@ -171,18 +181,24 @@ class Stream:
         return self._converter.leave(wet, audio.shape[-1])
 
     def _run(self, audio: Tensor, knobs: Knobs) -> Tensor:
-        """One call of the network: audio (rows, channels, time), knobs (knobs,) or (time, knobs)."""
-        batch_size = len(audio)
+        """The network's next block: audio (rows, channels, time), knobs (knobs,) or (time, knobs)."""
+        if self._player is None and self._state is None:
+            self._state = self.network.initial_state(len(audio), audio.device, audio.dtype)
+            settling = round(self.settling_s * self.effect.sample_rate)
+            if settling:
+                self._call(audio.new_zeros(*audio.shape[:-1], settling), knobs[0] if knobs.ndim == 2 else knobs)
+        return self._call(audio, knobs)
+
+    def _call(self, audio: Tensor, knobs: Knobs) -> Tensor:
+        """Compiled loops from when they are ready, torch until then."""
         if self._player is None:
-            if self._state is None:
-                self._state = self.network.initial_state(batch_size, audio.device, audio.dtype)
             self._player = self._find_player(audio)
         if self._player is not None:
             return torch.from_numpy(self._player.process(audio.contiguous().numpy(), np.ascontiguousarray(knobs)))
         values = torch.from_numpy(knobs).to(device=audio.device, dtype=audio.dtype)
         wet: Tensor
         with torch.no_grad(), _evaluating(self.network), _sharing_cores():
-            wet, state = self.network(audio, values.repeat(batch_size, *[1] * values.dim()), self._state)
+            wet, state = self.network(audio, values.repeat(len(audio), *[1] * values.dim()), self._state)
         self._state = map_state(_without_denormals, state)
         return wet
 
@@ -203,6 +219,7 @@ def process_offline(
     audio: Audio,
     knobs: Mapping[str, Any] | None = None,
     sample_rate: int | None = None,
+    settling_s: float = SETTLING_S,
 ) -> Audio:
     """Process a whole signal: a :class:`Stream` used once, its latency taken out.
 
@@ -213,6 +230,7 @@ def process_offline(
             (batch, channels, time). A mono effect processes every channel by itself.
         knobs: Values by name, in the knobs' own units; an array of ``time`` values moves its knob. Left out: defaults.
         sample_rate: Sample rate of the audio, in Hz; None for that of the effect.
+        settling_s: As of :class:`Stream`.
 
     Returns:
         The wet audio, lined up with the dry: same kind, shape, dtype and device.
@@ -227,7 +245,7 @@ def process_offline(
         raise AudioError(f"expected audio of at least one sample, got shape {tuple(dry.shape)}.")
     values = _as_arrays(knobs)
     effect.normalise(values, length=dry.shape[-1])
-    stream = Stream(network, effect, sample_rate)
+    stream = Stream(network, effect, sample_rate, settling_s)
     latency = stream.latency_samples
     parts = []
     for start in range(0, dry.shape[-1], _OFFLINE_BLOCK):

@@ -216,6 +216,25 @@ def test_offline_wet_lines_up_with_dry(sample_rate: int | None, latency: int) ->
     assert 20 * np.log10(np.abs(wet - sine)[1_000:-1_000].max() + 1e-12) < -90
 
 
+@pytest.mark.parametrize("sample_rate", [44_100, 48_000])
+@pytest.mark.parametrize("knobs", [{"drive": 9.0, "mode": "off"}, MOVING], ids=["still", "moving"])
+def test_a_stream_starts_at_rest_with_its_first_knobs(sample_rate: int, knobs: dict[str, Any]) -> None:
+    network, audio = TinyLSTM(), noise(2, LENGTH)
+    silence = np.zeros((2, sample_rate // 2), np.float32)
+    first = {name: np.asarray(values).flat[0] for name, values in knobs.items()}
+    with_lead = Stream(network, EFFECT, sample_rate, settling_s=0.0)
+    lead = with_lead.process(silence, first)
+    expected = with_lead.process(audio, knobs)
+    stream = Stream(network, EFFECT, sample_rate)
+    for _ in range(2):
+        wet = stream.process(audio, knobs)
+        late = stream.latency_samples  # until then a stream that resamples gives zeros, and a lead of its own sound
+        np.testing.assert_allclose(wet[:, 8 * late :], expected[:, 8 * late :], atol=1e-6, rtol=0)
+        stream.reset()
+    cold = Stream(network, EFFECT, sample_rate, settling_s=0.0).process(audio, knobs)
+    assert np.abs(cold - expected).max() > 1e-3 and np.abs(lead).max() > 1e-3  # its rest is not a state of zeros
+
+
 def test_a_network_matches_its_own_equation() -> None:
     wet = process_offline(OnePole(), EFFECT, np.array([1.0, 0, 0]), {"drive": 10, "mode": "off"})
     np.testing.assert_allclose(wet, [0.2, 0.18, 0.162], rtol=1e-6)

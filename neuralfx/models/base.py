@@ -24,7 +24,7 @@ from neuralfx.models import architecture
 from neuralfx.models.averaging import AveragedWeights
 from neuralfx.nn.network import Network, State
 from neuralfx.nn.state import detach, map_state, reset_where
-from neuralfx.streaming import Audio, Stream, process_offline
+from neuralfx.streaming import SETTLING_S, Audio, Stream, process_offline
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class EffectModule(lightning.LightningModule):
     """A network together with the effect it models: trains it, processes audio with it.
 
     Training is truncated back-propagation through time: each batch holds one segment of every lane, the state of each
-    lane is carried from batch to batch without its history, and starts from silence where ``Batch.fresh`` says so.
+    lane is carried from batch to batch without its history, and starts anew where ``Batch.fresh`` says so.
     Samples with ``Batch.scored`` False warm the state up and count nowhere.
 
     Args:
@@ -296,12 +296,30 @@ class EffectModule(lightning.LightningModule):
 
     def _estimate(self, batch: Batch) -> Tensor:
         """Run the network from the state that each lane has, and keep the state after it."""
-        initial = self.network.initial_state(len(batch.dry), batch.dry.device, batch.dry.dtype)
-        state = initial if self._lanes is None else reset_where(batch.fresh, self._lanes, initial)
+        fresh = torch.ones_like(batch.fresh) if self._lanes is None else batch.fresh
+        state = self.network.initial_state(len(batch.dry), batch.dry.device, batch.dry.dtype)
+        if not self.training:
+            state = self._settle(state, fresh, batch)
+        if self._lanes is not None:
+            state = reset_where(fresh, self._lanes, state)
         estimate: Tensor
         estimate, state = self.network(batch.dry, batch.knobs, state)
         self._lanes = detach(state)
         return estimate
+
+    def _settle(self, initial: State, fresh: Tensor, batch: Batch) -> State:
+        """The initial state with the rows that start anew at rest, as streams start.
+
+        Training does without: it starts from zeros, and its warm-up is not scored.
+        """
+        rows = fresh.nonzero().flatten()
+        if not len(rows):
+            return initial
+        silence = batch.dry.new_zeros(len(rows), batch.dry.shape[1], round(SETTLING_S * self.sample_rate))
+        knobs = batch.knobs[rows] if batch.knobs.dim() == 2 else batch.knobs[rows, 0]
+        with torch.no_grad():
+            _, rest = self.network(silence, knobs, map_state(lambda part: part[rows], initial))
+        return map_state(lambda part, rested: part.index_copy(0, rows, rested), initial, rest)
 
     def _scored_loss(self, estimate: Tensor, batch: Batch) -> Tensor:
         """Loss over the whole batch; what is not scored is silenced in both signals, so that it adds nothing."""

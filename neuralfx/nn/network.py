@@ -39,7 +39,7 @@ class Network(nn.Module, abc.ABC):
     def initial_state(
         self, batch_size: int, device: torch.device | None = None, dtype: torch.dtype = torch.float32
     ) -> State:
-        """The state after silence: nested tuples of tensors whose first dimension is the batch."""
+        """The state before anything was heard, zeros: nested tuples of tensors whose first dimension is the batch."""
 
     @abc.abstractmethod
     def forward(self, audio: Tensor, knobs: Tensor, state: State) -> tuple[Tensor, State]:

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import lightning
+import numpy as np
 import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
@@ -36,12 +37,25 @@ def segment(**changes: Any) -> Batch:
     return batch._replace(**changes)
 
 
-def test_lanes_run_on_and_fresh_ones_start_from_silence() -> None:
-    model, batch = tiny_model("LSTMFiLMGLU"), segment()
+@pytest.mark.parametrize("training", [True, False])
+def test_lanes_run_on_and_fresh_ones_start_anew(training: bool) -> None:
+    model, batch = tiny_model("LSTMFiLMGLU").train(training), segment()
     start = model._estimate(batch)
     carried = model._estimate(batch._replace(fresh=torch.tensor([True, False])))
     torch.testing.assert_close(carried[0], start[0])
-    assert (carried[1] - start[1]).abs().max() > 1e-3
+    assert (carried[1] - start[1]).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("moving", [False, True])
+@pytest.mark.parametrize("name", ["LSTMFiLMGLU", "GRUStaticHyper", "TCNFiLM"])
+def test_what_is_measured_while_training_is_what_users_hear(name: str, moving: bool) -> None:
+    model = tiny_model(name).eval()
+    knobs = torch.rand(2, 100, 2) if moving else torch.rand(2, 2)
+    model.validation_step(segment(), 0)  # lanes that were somewhere else
+    estimate = model.validation_step(segment(knobs=knobs, fresh=torch.tensor([True, False])), 1)[0]
+    values = {knob.name: np.asarray(knob.denormalise(knobs[0, ..., n].numpy())) for n, knob in enumerate(model.knobs)}
+    heard = model.process(segment().dry[0], {name: value if moving else value.item() for name, value in values.items()})
+    torch.testing.assert_close(estimate, heard, atol=1e-5, rtol=0)
 
 
 def test_validation_leaves_the_lanes_of_training_where_they_were() -> None:
