@@ -320,6 +320,33 @@ class Effect:
             changed[..., index] = column
         return changed
 
+    def tied_knobs(self, settings: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+        """Knobs that were moved only together with others, so that nobody can tell what each of them does.
+
+        Args:
+            settings: Recorded settings, at least one: values of all knobs by name.
+
+        Returns:
+            Names of the knobs that moved, and whose values follow from those of the others by a weighted sum.
+
+        Raises:
+            KnobError: If a value is out of range.
+        """
+        rows = list(settings)
+        moves: dict[str, Array] = {}  # of each knob; of a switch, between each of its positions and the others
+        for knob in self.knobs:
+            values = knob.normalise([row[knob.name] for row in rows])[:, np.newaxis]
+            columns = (values == np.unique(values)).astype(np.float64) if knob.positions else values
+            moves[knob.name] = columns - columns.mean(axis=0)
+
+        def rank(names: Iterable[str]) -> int:
+            columns = np.hstack([np.zeros((len(rows), 1)), *(moves[name] for name in names)])
+            return int(np.linalg.matrix_rank(columns, tol=1e-6))
+
+        return tuple(
+            name for name in moves if rank(moves) < rank([name]) + rank(other for other in moves if other != name)
+        )
+
     def places(self, names: Iterable[str]) -> list[int]:
         """Where knobs of these names, which must be known, stand in the order of the knobs."""
         return [self._places[name][0] for name in names]

@@ -156,3 +156,21 @@ def test_knobs_print_as_a_table(effect: Effect) -> None:
 )
 def test_a_device_that_is_a_program_says_so_in_its_name(device: str, is_virtual: bool) -> None:
     assert Effect("it", 48_000, device=device).is_virtual is is_virtual
+
+
+@pytest.mark.parametrize(
+    ("settings", "tied"),
+    [
+        ([(0.25, 0.7, "a"), (0.5, 0.5, "a"), (0.75, 0.3, "a")], ("level", "tone")),
+        ([(0.25, 0.7, "a"), (0.5, 0.5, "a"), (0.75, 0.3, "a"), (0.75, 0.7, "a")], ()),
+        ([(0.0, 0.0, "a"), (0.5, 0.1, "b"), (1.0, 0.9, "c")], ("level", "tone", "mode")),
+        ([(0.0, 0.5, "a"), (1.0, 0.5, "a"), (0.0, 0.5, "b"), (1.0, 0.5, "b")], ()),
+        ([(0.1, 0.5, "a"), (0.1, 0.7, "a")], ()),
+        ([(0.1, 0.5, "a")], ()),
+    ],
+)
+def test_knobs_that_never_moved_alone_are_named(
+    settings: list[tuple[float, float, str]], tied: tuple[str, ...]
+) -> None:
+    effect = Effect("amp", 48_000, Knobs([Knob("level"), Knob("tone"), Knob("mode", positions=("a", "b", "c"))]))
+    assert effect.tied_knobs(dict(zip(effect.knobs.names(), values)) for values in settings) == tied

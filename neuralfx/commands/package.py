@@ -13,6 +13,7 @@ import yaml
 from neuralfx.commands import ArgumentParser
 from neuralfx.errors import FormatError
 from neuralfx.files import sha256
+from neuralfx.text import describe_knobs
 
 RUN_LEVELS = 4  # the checkpoint's own folder and those above it that may be the run's
 
@@ -43,6 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not arguments.checkpoint.is_file():
         raise FormatError(f"{arguments.checkpoint}: there is no such checkpoint; they lie in the checkpoints of a run.")
 
+    from neuralfx.evaluation.silence import measure_silence
     from neuralfx.hub.card import render_card
     from neuralfx.hub.package import describe_model, save_folder
     from neuralfx.hub.registry import normalise_name
@@ -60,6 +62,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     data = read_summary(run, "data.json")
     model = load_checkpoint(arguments.checkpoint)
+    silence = measure_silence(model)
+    if silence["humming"]:
+        print(
+            f"{arguments.name} hums when nothing goes in, at {silence['humming']} of {silence['settings']} settings of "
+            f"its knobs (loudest: {describe_knobs(silence['knobs'])}); its card will say so. Another seed may help; "
+            "recordings of more settings do.",
+            file=sys.stderr,
+        )
     described: dict[str, Any] = {
         "name": normalise_name(arguments.name),
         "metrics": metrics,
@@ -68,6 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "seed": recipe.get("seed_everything"),
             "arguments": training_arguments(recipe, model.architecture_arguments()),
             **read_summary(run, "effort.json"),
+            "silence": silence,
         },
         "licence": arguments.licence or str(data.get("licence") or "other"),
     }

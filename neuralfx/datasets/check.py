@@ -73,6 +73,7 @@ class Coverage:
         cells: Number of settings that a full grid of these values has.
         missing: Settings of that grid that were not recorded, if at least half of them were.
         missing_corners: Settings with every knob at its lowest or highest recorded value that were not recorded.
+        tied: Knobs that were moved only together with others.
     """
 
     values: dict[str, tuple[KnobValue, ...]]
@@ -80,6 +81,7 @@ class Coverage:
     cells: int
     missing: tuple[dict[str, KnobValue], ...]
     missing_corners: tuple[dict[str, KnobValue], ...]
+    tied: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,6 +180,7 @@ def measure_coverage(effect: Effect, takes: Sequence[Take]) -> Coverage:
         cells=cells,
         missing=tuple(dict(zip(names, cell)) for cell in missing),
         missing_corners=tuple(dict(zip(names, corner)) for corner in corners),
+        tied=effect.tied_knobs(take.values for take in takes),
     )
 
 

@@ -11,6 +11,7 @@ import yaml
 
 from neuralfx.effect import Effect, Knob
 from neuralfx.errors import join_words
+from neuralfx.text import describe_knobs
 
 # Licences that the Hub knows by these names; any other is published as "other" with its name beside it.
 HUB_LICENCES = (
@@ -56,7 +57,7 @@ def render_card(config: Mapping[str, Any], files: Iterable[str] = ()) -> str:
             may be what a data module's ``summary`` returns, with ``train_s`` (seconds of training audio), ``knobs``
             (the recorded values, a list by knob) and ``takes``, and besides ``name``, ``url``, ``licence`` and
             ``citation``; other plain values are listed by their key. ``seconds``, ``energy_kwh``, ``co2_g`` and
-            ``hardware`` say what training took.
+            ``hardware`` say what training took, ``silence`` what comes out when nothing goes in.
         files: Paths of audio examples (``audio/<take>-dry.wav``, ``-target`` for the device, ``-model``) and pictures
             (``pictures/spectrum.png``, ``pictures/transfer.png``, others by their name) in the model folder.
 
@@ -86,7 +87,7 @@ def render_card(config: Mapping[str, Any], files: Iterable[str] = ()) -> str:
         *_listen([path for path in paths if path.startswith("audio/")]),
         *_look([path for path in paths if path.startswith("pictures/")]),
         "## Limits",
-        _limits(effect, data),
+        _limits(effect, data, _mapping(config["training"].get("silence"))),
         "## Where it comes from",
         _origin(config, data),
         "## Licence and names",
@@ -246,7 +247,7 @@ def _data_licence(data: Mapping[str, Any]) -> str:
     return f"The recordings they were trained on are under: **{_plain(licence)}**. " if licence else ""
 
 
-def _limits(effect: Effect, data: Mapping[str, Any]) -> str:
+def _limits(effect: Effect, data: Mapping[str, Any], silence: Mapping[str, Any]) -> str:
     points = []
     seconds = data.get("train_s")
     if isinstance(seconds, (int, float)):
@@ -256,12 +257,18 @@ def _limits(effect: Effect, data: Mapping[str, Any]) -> str:
         points.append(f"It was trained on {seconds:.4g} seconds of audio.{little}")
     for knob in effect.knobs:
         points.append(_knob_limit(knob, data))
-    settings = {str(take.get("values")) for take in data.get("takes", []) if isinstance(take, dict)}
+    settings = [take["values"] for take in data.get("takes", []) if isinstance(take, dict) and take.get("values")]
     if len(effect.knobs) > 1 and settings:
+        different = len({str(values) for values in settings})
         points.append(
-            f"Of all combinations of its knobs, {len(settings)} were recorded: those in the table of takes. "
+            f"Of all combinations of its knobs, {different} were recorded: those in the table of takes. "
             "Other combinations have never been compared with the device."
         )
+        tied = effect.tied_knobs(settings)
+        if tied:
+            points.append(f"{join_words(tied)} were moved only together: what each of them does by itself is a guess.")
+    if silence:
+        points.append(_silence_limit(silence))
     model = "program" if effect.is_virtual else "one unit"
     points.append(
         f"It models the {model} that was recorded, at the levels at which it was recorded; others may differ."
@@ -285,6 +292,16 @@ def _knob_limit(knob: Knob, data: Mapping[str, Any]) -> str:
     return (
         f"{knob.name} was recorded at the {len(values)} values in the table above; anything between is interpolated, "
         "beyond is a guess."
+    )
+
+
+def _silence_limit(silence: Mapping[str, Any]) -> str:
+    """What :func:`neuralfx.evaluation.silence.measure_silence` found, in words."""
+    if not silence["humming"]:
+        return f"When nothing goes in, it is silent: {_count(silence['settings'], 'setting')} of its knobs tried."
+    return (
+        f"When nothing goes in, it hums at {silence['humming']} of the {silence['settings']} settings that were tried, "
+        f"loudest at {describe_knobs(silence['knobs'])}: {silence['largest']:.2g} of full scale from peak to peak."
     )
 
 

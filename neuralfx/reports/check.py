@@ -364,6 +364,12 @@ def _judge_coverage(coverage: Coverage, check: DeviceCheck) -> Iterator[tuple[st
                 f"knob {name} was recorded from {_value(values[0])} to {_value(values[-1])} of its range "
                 f"{knob.describe_range()}; beyond, a model guesses.",
             )
+    if coverage.tied:
+        yield (
+            WARNING,
+            f"knobs {join_words(coverage.tied)} were moved only together, so that a model cannot tell what each does; "
+            "record settings where one of them moves alone.",
+        )
     if coverage.missing:
         yield (
             NOTE,

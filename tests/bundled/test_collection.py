@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
 import neuralfx
 from neuralfx import engine
 from neuralfx.commands import list as list_command
+from neuralfx.evaluation.silence import measure_silence
 from neuralfx.hub.package import ModelConfig, read_card, replay_check
 from neuralfx.hub.registry import bundled, bundled_folder
 from neuralfx.models.catalogue import ARCHITECTURES
@@ -57,7 +59,7 @@ def states(whole: Any, part: Any, where: str = "") -> None:
         assert whole == part, where
 
 
-@pytest.mark.parametrize("name", ["helper-saturator-gru-statichyper", "od300-gru-statichyper"])
+@pytest.mark.parametrize("name", ["helper-saturator-gru-statichyper", "neutron-od-gru-statichyper"])
 def test_torch_alone_replays_the_checks_that_rounding_changes_most(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(engine.SWITCH, "torch")
     assert replay_check(neuralfx.load(name), bundled_folder(name)) > 0.0
@@ -68,6 +70,29 @@ def test_a_model_loads_by_its_name(config: ModelConfig) -> None:
     assert model.name == config.name
     assert type(model).__name__ == config.architecture
     assert sum(parameter.numel() for parameter in model.network.parameters()) == config.parameters
+
+
+@pytest.mark.parametrize("block", [64, None])
+def test_silence_starts_without_a_click(config: ModelConfig, block: int | None) -> None:
+    model = neuralfx.load(config.name)
+    silence = np.zeros(config.effect.sample_rate // 4, np.float32)
+    for place in (0.0, 0.5, 1.0):
+        knobs = {knob.name: np.asarray(knob.denormalise(place)).item() for knob in config.effect.knobs}
+        if block is None:
+            wet = model.process(silence, knobs)
+        else:
+            stream = model.stream()
+            stream.set_knobs(**knobs)
+            wet = np.concatenate([stream.process(silence[at : at + block]) for at in range(0, len(silence), block)])
+        assert np.ptp(wet) < 0.02, knobs
+
+
+def test_the_card_says_where_a_model_hums(config: ModelConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(engine.SWITCH, "wait")
+    stated, measured = config.training["silence"], measure_silence(neuralfx.load(config.name))
+    assert (stated["settings"], stated["humming"]) == (measured["settings"], measured["humming"])
+    assert stated["largest"] == pytest.approx(measured["largest"], abs=1e-3)
+    assert stated["humming"] <= 2 and stated["largest"] < 0.02
 
 
 def test_a_name_says_effect_pair_and_size(config: ModelConfig) -> None:

@@ -92,6 +92,7 @@ def test_holes_and_corners_of_a_grid_are_named() -> None:
     assert (found.settings, found.cells) == (5, 6)
     assert found.missing == found.missing_corners == ({"gain": 1.0, "mode": "hard"},)
     assert found.values == {"gain": (0.0, 0.5, 1.0), "mode": ("soft", "hard")}
+    assert not found.tied
 
 
 def test_scattered_settings_are_no_grid() -> None:

@@ -90,6 +90,19 @@ def test_limits_are_said_in_plain_words(config: dict[str, Any]) -> None:
     assert "mode was recorded at one value only (clean); its other positions are a guess" in card
     config["training"]["data"]["knobs"]["gain"] = [5.0]
     assert "gain was recorded at one value only (5); turning it is a guess" in render_card(config)
+    pairs = [(1.0, "clean"), (2.0, "lead")]
+    config["training"]["data"]["takes"] = [{"values": {"gain": gain, "mode": mode}} for gain, mode in pairs]
+    assert "gain and mode were moved only together: what each of them does by itself is a guess" in render_card(config)
+
+
+def test_what_becomes_of_silence_is_said(config: dict[str, Any]) -> None:
+    assert "nothing goes in" not in render_card(config)
+    silence = {"settings": 81, "humming": 0, "largest": 1e-7, "knobs": {"gain": 10.0, "mode": "lead"}}
+    config["training"]["silence"] = silence
+    assert "When nothing goes in, it is silent: 81 settings of its knobs tried." in render_card(config)
+    silence |= {"humming": 3, "largest": 0.0731}
+    card = render_card(config)
+    assert "it hums at 3 of the 81 settings that were tried, loudest at gain 10, mode lead: 0.073 of full scale" in card
 
 
 def test_use_is_shown_in_python_and_on_the_command_line(config: dict[str, Any]) -> None:
