@@ -43,9 +43,11 @@ def takes(*tensors: Tensor) -> bool:
 
 
 def fetches(*tensors: Tensor) -> bool:
-    """Whether compiled loops work on copies of these tensors, at least one of which is in an accelerator's memory."""
+    """Whether compiled loops work on copies of these tensors: in an accelerator's memory, or of reduced precision."""
     import torch
 
-    if torch.compiler.is_compiling() or not is_enabled() or all(tensor.device.type == "cpu" for tensor in tensors):
+    if torch.compiler.is_compiling() or not is_enabled():
+        return False
+    if all(tensor.device.type == "cpu" for tensor in tensors) and not torch.is_autocast_enabled("cpu"):
         return False
     return all(tensor.dtype in (torch.float32, torch.float16, torch.bfloat16) for tensor in tensors)

@@ -6,12 +6,15 @@ and plays with torch until that is done; all later ones load it in a fraction of
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
 import os
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +35,7 @@ _compiling = threading.Lock()  # one at a time, so that a core is left for playi
 _ready: set[str] = set()  # families whose loops can be called in this process without compiling
 _broken: set[str] = set()  # families that cannot be had here, for instance because numba refuses this NumPy
 _working: dict[str, threading.Thread] = {}
+_waits: ContextVar[bool] = ContextVar("waits", default=False)
 
 
 def is_ready(family: str) -> bool:
@@ -55,7 +59,8 @@ def is_ready(family: str) -> bool:
 def serves(family: str, *tensors: Tensor, fetches: bool = False) -> bool:
     """Whether a layer is to hand these tensors to the loops of a family.
 
-    Training waits for the compiler, and so do accelerators; else only what is loaded already is used.
+    Training waits for the compiler, and so do accelerators and :func:`waiting`; else only what was compiled before is
+    used.
 
     Args:
         family: Module of ``neuralfx.engine``.
@@ -68,7 +73,20 @@ def serves(family: str, *tensors: Tensor, fetches: bool = False) -> bool:
     must_fetch = fetches and engine.fetches(*tensors)
     if not (must_fetch or engine.takes(*tensors)):
         return False
-    return family in _ready or ((must_fetch or torch.is_grad_enabled()) and family not in _broken and _load(family))
+    if family in _ready or family in _broken:
+        return family in _ready
+    wanted = must_fetch or torch.is_grad_enabled() or _waits.get() or (family not in _working and _is_compiled(family))
+    return wanted and _load(family)
+
+
+@contextlib.contextmanager
+def waiting() -> Iterator[None]:
+    """Have layers wait for the compiler in the ``with`` block, although no gradients are wanted: for long work."""
+    token = _waits.set(True)
+    try:
+        yield
+    finally:
+        _waits.reset(token)
 
 
 def is_compiling() -> bool:

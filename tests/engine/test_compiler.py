@@ -112,6 +112,19 @@ def test_layers_wait_in_training_and_take_what_is_there_otherwise(family: Module
     assert not compiler.serves("toy", torch.zeros(1, dtype=torch.float64))
     with torch.autocast("cpu", torch.bfloat16):
         assert not compiler.serves("toy", torch.zeros(1))
+        assert compiler.serves("toy", torch.zeros(1), torch.zeros(1, dtype=torch.bfloat16), fetches=True)
+
+
+def test_long_work_waits_without_gradients_too(family: ModuleType) -> None:
+    with torch.no_grad(), compiler.waiting():
+        assert compiler.serves("toy", torch.zeros(1))
+    assert family.loaded == 1
+
+
+def test_without_gradients_too_layers_take_what_was_compiled_before(family: ModuleType) -> None:
+    compiler.load("toy")
+    with torch.no_grad():
+        assert compiler.serves("toy", torch.zeros(1))
 
 
 def test_an_accelerator_fetches_results_only_where_torch_would_loop_in_python(family: ModuleType) -> None:
