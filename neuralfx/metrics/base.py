@@ -89,12 +89,13 @@ class TakeMetric(Metric, abc.ABC):
     def compute(self) -> Tensor:
         """Mean over the channels of what all pieces so far give, a scalar; not a number before the first piece.
 
-        Channels without a value, such as silent ones where a metric has none for silence, are left out.
+        Of metrics that have no value for a silent target, over the channels where it is not silent.
         """
         if self._block is None:
             return torch.tensor(torch.nan, dtype=torch.float64)
         rest = self._block[..., : self._filled]
-        return self._finish(self._add(self._measured, rest) if self._filled else self._measured).nanmean()
+        state = self._add(self._measured, rest) if self._filled else self._measured
+        return self._finish(state)[self._has_value(state)].mean()
 
     def reset(self) -> None:
         """Forget the take."""
@@ -126,6 +127,10 @@ class TakeMetric(Metric, abc.ABC):
         for block in torch.split(pair, self.block_samples, dim=-1):
             state = self._add(state, block)
         return self._finish(state).reshape(estimate.shape[:-1])
+
+    def _has_value(self, state: Any) -> Any:
+        """The channels that have a value, as an index."""
+        return slice(None)
 
     @abc.abstractmethod
     def _start(self, channels: int) -> Any:

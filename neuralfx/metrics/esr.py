@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torchmetrics import Metric
@@ -161,6 +163,9 @@ class TakeErrorToSignalRatio(TakeMetric):
         error, energy, _ = state
         return ratio_of_sums(error, energy)
 
+    def _has_value(self, state: tuple[Tensor, Tensor, int]) -> Any:
+        return state[1] > 0
+
 
 class TakeErrorToSignalRatioPublished(TakeErrorToSignalRatio):
     """:func:`error_to_signal_ratio_published` of a take from its pieces.
@@ -175,3 +180,6 @@ class TakeErrorToSignalRatioPublished(TakeErrorToSignalRatio):
     def _finish(self, state: tuple[Tensor, Tensor, int]) -> Tensor:
         error, energy, samples = state
         return error / (energy + PUBLISHED_FLOOR * samples)
+
+    def _has_value(self, state: tuple[Tensor, Tensor, int]) -> Any:
+        return slice(None)

@@ -138,6 +138,9 @@ class TakeErrorToSignalRatioPreemphasis(TakeMetric):
     def _finish(self, state: _Sums) -> Tensor:
         return ratio_of_sums(state.error, state.energy)
 
+    def _has_value(self, state: _Sums) -> Tensor:
+        return state.plain_energy > 0
+
 
 class DCToSignalRatio(TakeErrorToSignalRatioPreemphasis):
     """:func:`dc_to_signal_ratio` of a take from its pieces.

@@ -142,20 +142,20 @@ class RunReport(lightning.Callback):
         for index, (dry, target, _) in examples.items():
             if index not in ratios:
                 continue
-            linear = apply_linear_filter(dry, fit_linear_filter(dry, target))
-            takes.append(
-                {
-                    "name": described[index]["wet"]["file"] if index in described else f"take {index}",
-                    "knobs": described[index]["values"] if index in described else {},
-                    "esr": float(ratios[index]),
-                    "identity_esr": _ratio(dry, target),
-                    "linear_esr": _ratio(linear, target),
-                }
-            )
+            take = {
+                "name": described[index]["wet"]["file"] if index in described else f"take {index}",
+                "knobs": described[index]["values"] if index in described else {},
+                "esr": float(ratios[index]),
+            }
+            if target.any():  # or only other channels are heard
+                linear = apply_linear_filter(dry, fit_linear_filter(dry, target))
+                take |= {"identity_esr": _ratio(dry, target), "linear_esr": _ratio(linear, target)}
+            takes.append(take)
         if not takes:
             return
         keys = ("esr", "identity_esr", "linear_esr")
-        mean = {key: float(np.mean([take[key] for take in takes])) for key in keys}
+        known = {key: [take[key] for take in takes if key in take] for key in keys}
+        mean = {key: float(np.mean(values)) for key, values in known.items() if values}
         self.folder.mkdir(parents=True, exist_ok=True)
         checksum = sha256(trainer.ckpt_path) if trainer.ckpt_path else ""
         measured = {"checkpoint_sha256": checksum, "mean": mean, "takes": takes}
@@ -164,7 +164,7 @@ class RunReport(lightning.Callback):
         for take in takes:
             log.info(
                 "%s: ESR %.4f (best linear filter %.4f, dry %.4f)",
-                *(take[key] for key in ("name", "esr", "linear_esr", "identity_esr")),
+                *(take.get(key, math.nan) for key in ("name", "esr", "linear_esr", "identity_esr")),
             )
         log.info("mean ESR %.4f; written to %s", mean["esr"], self.folder / "metrics.json")
 
@@ -187,4 +187,4 @@ def _log_picture(logger: Any, name: str, path: Path, step: int) -> None:
 
 def _ratio(estimate: Signal, target: Signal) -> float:
     error, energy = (np.square(signal, dtype=np.float64).sum() for signal in (target - estimate, target))
-    return float(error / (energy + 1e-12))
+    return float(error / energy)

@@ -99,6 +99,15 @@ def test_a_channel_whose_target_is_silent_is_left_out(name: str) -> None:
     torch.testing.assert_close(both.compute(), heard.compute())
 
 
+@pytest.mark.parametrize("name", sorted(set(METRICS) - {"transient"}))  # which looks at the loudest moments alone
+def test_a_channel_that_has_diverged_is_not_hidden(name: str) -> None:
+    estimate, target = take()
+    estimate[1, 700] = torch.nan
+    measured = metric(name)
+    measured.update(estimate, target)
+    assert measured.compute().isnan()
+
+
 @pytest.mark.parametrize("name", METRICS)
 @pytest.mark.parametrize("samples", [1, 2, 100, 1024, 2048, 2049])
 def test_short_takes_have_a_value(name: str, samples: int) -> None:
