@@ -18,19 +18,16 @@ from neuralfx.audio import Resampler
 from neuralfx.effect import Effect
 from neuralfx.engine.compiler import is_compiling, is_ready
 from neuralfx.engine.player import INAUDIBLE, Player
-from neuralfx.errors import AudioError, KnobError, ShapeError
+from neuralfx.errors import AudioError, ConfigError, KnobError, ShapeError
 from neuralfx.nn.network import Network, State
-from neuralfx.nn.state import map_state
+from neuralfx.nn.state import SETTLING_S, hear_silence, map_state, settling_samples
 
 Audio = TypeVar("Audio")  # a NumPy array or a torch tensor: what comes in is what comes out
 Knobs = npt.NDArray[np.float32]
 
 _OFFLINE_BLOCK = 65_536  # samples; bounds the memory that a long file takes
 
-# Seconds of silence that a network hears before the first sample, so that it starts at rest, as a device does that has
-# been on for a while. From a state of zeros it would start with a click.
-SETTLING_S = 0.5
-
+LONGEST_SETTLING_S = 60
 MOST_CHANNELS = 64  # more than that in few samples is audio with time first, as soundfile reads it
 
 _lock = threading.Lock()
@@ -43,19 +40,22 @@ class Stream:
 
     Signal path: audio > resampled to the effect's rate > network > resampled back. Equal rates need no resampling.
     Block sizes leave the sound unchanged. Before the first sample the network settles on silence, with the knobs where
-    they then are: the first block takes longer than the others. On a CPU in single precision compiled loops play, if
-    the network has them and they are ready (see :mod:`neuralfx.engine`): they copy the network's weights at the first
-    block after :meth:`reset`.
+    they then are: so the first block takes milliseconds longer than others, and up to seconds where torch loops over
+    samples; let one of silence pass before others have to be in time. On a CPU in single precision compiled loops
+    play, if the network has them and they are ready (see :mod:`neuralfx.engine`): they copy the network's weights at
+    the first block after :meth:`reset`.
 
     Args:
         network: The network; its parameters say on which device and in which dtype it runs. After moving it to
             another device, call :meth:`reset`.
         effect: The effect that it models, with its sample rate, channels and knobs.
         sample_rate: Sample rate of the audio, in Hz; None for that of the effect.
-        settling_s: Seconds of silence that the network hears before the first sample; 0 starts from a state of zeros.
+        settling_s: Seconds of silence that the network hears before the first sample, at most 60; 0 starts from a state
+            of zeros, and so with a click.
 
     Raises:
         AudioError: If the sample rate is not a positive integer.
+        ConfigError: If the time to settle is out of range.
 
     Example:
         >>> stream = Stream(network, effect, sample_rate=48_000)  # doctest: +SKIP
@@ -66,6 +66,8 @@ class Stream:
     def __init__(
         self, network: Network, effect: Effect, sample_rate: int | None = None, settling_s: float = SETTLING_S
     ) -> None:
+        if not 0 <= settling_s <= LONGEST_SETTLING_S:
+            raise ConfigError(f"settling_s: expected 0 to {LONGEST_SETTLING_S} seconds, got {settling_s!r}.")
         self.network = network
         self.effect = effect
         self.settling_s = settling_s
@@ -183,33 +185,41 @@ class Stream:
     def _run(self, audio: Tensor, knobs: Knobs) -> Tensor:
         """The network's next block: audio (rows, channels, time), knobs (knobs,) or (time, knobs)."""
         if self._player is None and self._state is None:
-            self._state = self.network.initial_state(len(audio), audio.device, audio.dtype)
-            settling = round(self.settling_s * self.effect.sample_rate)
-            if settling:
-                self._call(audio.new_zeros(*audio.shape[:-1], settling), knobs[0] if knobs.ndim == 2 else knobs)
-        return self._call(audio, knobs)
-
-    def _call(self, audio: Tensor, knobs: Knobs) -> Tensor:
-        """Compiled loops from when they are ready, torch until then."""
+            self._settle(audio, knobs[0] if knobs.ndim == 2 else knobs)
         if self._player is None:
-            self._player = self._find_player(audio)
+            self._player = self._find_player(audio, self._state)
         if self._player is not None:
             return torch.from_numpy(self._player.process(audio.contiguous().numpy(), np.ascontiguousarray(knobs)))
         values = torch.from_numpy(knobs).to(device=audio.device, dtype=audio.dtype)
         wet: Tensor
-        with torch.no_grad(), _evaluating(self.network), _sharing_cores():
+        with torch.no_grad(), evaluating(self.network), _sharing_cores():
             wet, state = self.network(audio, values.repeat(len(audio), *[1] * values.dim()), self._state)
         self._state = map_state(_without_denormals, state)
         return wet
 
-    def _find_player(self, audio: Tensor) -> Player | None:
-        """Compiled loops that go on from the network's state, if it has any and they are ready."""
+    def _settle(self, audio: Tensor, knobs: Knobs) -> None:
+        """Start at rest, as many rows as the audio has; torch hears silence once for all of them."""
+        samples = settling_samples(self.settling_s, self.effect.sample_rate)
+        rows, kind = len(audio), (audio.device, audio.dtype)
+        state = self.network.initial_state(rows, *kind)
+        player = self._find_player(audio, state)
+        if player is not None and samples:
+            player.process(np.zeros((rows, audio.shape[1], samples), np.float32), np.ascontiguousarray(knobs))
+        elif samples:
+            values = torch.from_numpy(knobs).to(device=audio.device, dtype=audio.dtype).unsqueeze(0)
+            with torch.no_grad(), evaluating(self.network), _sharing_cores():
+                one = hear_silence(self.network, values, self.network.initial_state(1, *kind), audio, samples)
+            state = map_state(lambda part: part.repeat(rows, *[1] * (part.dim() - 1)), one)
+        self._state, self._player = map_state(_without_denormals, state), player
+
+    def _find_player(self, audio: Tensor, state: State) -> Player | None:
+        """Compiled loops that go on from a state of the network, if it has any and they are ready."""
         family = self.network.loops
         if family is None or not engine.takes(audio) or not is_ready(family):
             return None
         player = self.network.player()
         if player is not None:
-            player.load_state(self._state)
+            player.load_state(state)
         return player
 
 
@@ -407,7 +417,7 @@ def _sharing_cores() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _evaluating(network: Network) -> Iterator[None]:
+def evaluating(network: Network) -> Iterator[None]:
     """The network in evaluation mode; when no thread needs that any more, every part of it is as before."""
     with _lock:
         users, training = _in_evaluation.get(network, (0, []))

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from neuralfx.effect import Effect, Knob, Knobs
 from neuralfx.engine.player import Player
-from neuralfx.errors import AudioError, KnobError, ShapeError
+from neuralfx.errors import AudioError, ConfigError, KnobError, ShapeError
 from neuralfx.nn.network import Network, State
 from neuralfx.streaming import Stream, process_offline
 
@@ -216,11 +216,11 @@ def test_offline_wet_lines_up_with_dry(sample_rate: int | None, latency: int) ->
     assert 20 * np.log10(np.abs(wet - sine)[1_000:-1_000].max() + 1e-12) < -90
 
 
-@pytest.mark.parametrize("sample_rate", [44_100, 48_000])
+@pytest.mark.parametrize("sample_rate", [44_100, 88_200])
 @pytest.mark.parametrize("knobs", [{"drive": 9.0, "mode": "off"}, MOVING], ids=["still", "moving"])
 def test_a_stream_starts_at_rest_with_its_first_knobs(sample_rate: int, knobs: dict[str, Any]) -> None:
     network, audio = TinyLSTM(), noise(2, LENGTH)
-    silence = np.zeros((2, sample_rate // 2), np.float32)
+    silence = np.zeros((2, 22_064 * sample_rate // 44_100), np.float32)  # half a second, in cells of 16 samples
     first = {name: np.asarray(values).flat[0] for name, values in knobs.items()}
     with_lead = Stream(network, EFFECT, sample_rate, settling_s=0.0)
     lead = with_lead.process(silence, first)
@@ -233,6 +233,43 @@ def test_a_stream_starts_at_rest_with_its_first_knobs(sample_rate: int, knobs: d
         stream.reset()
     cold = Stream(network, EFFECT, sample_rate, settling_s=0.0).process(audio, knobs)
     assert np.abs(cold - expected).max() > 1e-3 and np.abs(lead).max() > 1e-3  # its rest is not a state of zeros
+
+
+def test_torch_hears_silence_once_for_all_rows() -> None:
+    class Counting(TinyLSTM):
+        heard = 0
+
+        def forward(self, audio: Tensor, knobs: Tensor, state: State) -> tuple[Tensor, State]:
+            self.heard += audio.numel()
+            return super().forward(audio, knobs, state)
+
+    network, audio = Counting(), noise(3, 2, 100)
+    together = process_offline(network, EFFECT, audio)
+    assert network.heard == 22_064 + audio.size  # half a second, in cells of 16 samples
+    alone = process_offline(TinyLSTM(), EFFECT, audio[2, 1])
+    np.testing.assert_allclose(together[2, 1], alone, atol=1e-6, rtol=0)
+
+
+def test_a_stream_that_was_interrupted_while_it_settled_settles_again() -> None:
+    class Interrupted(TinyLSTM):
+        calls = 0
+
+        def forward(self, audio: Tensor, knobs: Tensor, state: State) -> tuple[Tensor, State]:
+            self.calls += 1
+            if self.calls == 3:
+                raise KeyboardInterrupt
+            return super().forward(audio, knobs, state)
+
+    stream, audio = Stream(Interrupted(), EFFECT), noise(100)
+    with pytest.raises(KeyboardInterrupt):
+        stream.process(audio)
+    np.testing.assert_allclose(stream.process(audio), Stream(TinyLSTM(), EFFECT).process(audio), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("seconds", [-0.5, float("nan"), float("inf")])
+def test_a_time_to_settle_is_checked(seconds: float) -> None:
+    with pytest.raises(ConfigError, match="settling_s: expected 0 to 60 seconds"):
+        Stream(Identity(), PLAIN, settling_s=seconds)
 
 
 def test_a_network_matches_its_own_equation() -> None:

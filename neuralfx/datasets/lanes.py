@@ -193,7 +193,7 @@ class _Lanes:
         dry = np.zeros((count, example.channels, size), np.float32)
         wet = np.zeros_like(dry)
         knobs = np.tile(example.knobs, (count, 1))
-        fresh = np.ones(count, bool)
+        fresh = np.zeros(count, bool)
         scored = np.zeros((count, size), bool)
         scale = np.full(count, example.scale, np.float32)
         takes = np.full(count, self.spans[0].take, np.int64)

@@ -17,14 +17,15 @@ from torch import Tensor
 from neuralfx import __version__
 from neuralfx.batch import Batch
 from neuralfx.effect import Effect, Knobs
+from neuralfx.engine import compiler
 from neuralfx.errors import ConfigError, FormatError
 from neuralfx.losses import WeightedSum
 from neuralfx.metrics import ErrorToSignalRatio
 from neuralfx.models import architecture
 from neuralfx.models.averaging import AveragedWeights
 from neuralfx.nn.network import Network, State
-from neuralfx.nn.state import detach, map_state, reset_where
-from neuralfx.streaming import SETTLING_S, Audio, Stream, process_offline
+from neuralfx.nn.state import SETTLING_S, detach, hear_silence, map_state, reset_where, settling_samples
+from neuralfx.streaming import Audio, Stream, process_offline
 
 log = logging.getLogger(__name__)
 
@@ -298,28 +299,28 @@ class EffectModule(lightning.LightningModule):
         """Run the network from the state that each lane has, and keep the state after it."""
         fresh = torch.ones_like(batch.fresh) if self._lanes is None else batch.fresh
         state = self.network.initial_state(len(batch.dry), batch.dry.device, batch.dry.dtype)
-        if not self.training:
-            state = self._settle(state, fresh, batch)
-        if self._lanes is not None:
-            state = reset_where(fresh, self._lanes, state)
         estimate: Tensor
-        estimate, state = self.network(batch.dry, batch.knobs, state)
+        with compiler.waiting():
+            if not self.training:
+                state = self._settle(state, fresh, batch)
+            if self._lanes is not None:
+                state = reset_where(fresh, self._lanes, state)
+            estimate, state = self.network(batch.dry, batch.knobs, state)
         self._lanes = detach(state)
         return estimate
 
     def _settle(self, initial: State, fresh: Tensor, batch: Batch) -> State:
-        """The initial state with the rows that start anew at rest, as streams start.
-
-        Training does without: it starts from zeros, and its warm-up is not scored.
-        """
+        """The initial state with the rows that start anew at rest, as streams start; training starts from zeros."""
         rows = fresh.nonzero().flatten()
         if not len(rows):
             return initial
-        silence = batch.dry.new_zeros(len(rows), batch.dry.shape[1], round(SETTLING_S * self.sample_rate))
         knobs = batch.knobs[rows] if batch.knobs.dim() == 2 else batch.knobs[rows, 0]
+        samples = settling_samples(SETTLING_S, self.sample_rate)
         with torch.no_grad():
-            _, rest = self.network(silence, knobs, map_state(lambda part: part[rows], initial))
-        return map_state(lambda part, rested: part.index_copy(0, rows, rested), initial, rest)
+            begun = map_state(lambda part: part[rows], initial)
+            rest = hear_silence(self.network, knobs, begun, batch.dry, samples)
+        # Under autocast a network may return states of less precision than it takes.
+        return map_state(lambda part, rested: part.index_copy(0, rows, rested.to(part.dtype)), initial, rest)
 
     def _scored_loss(self, estimate: Tensor, batch: Batch) -> Tensor:
         """Loss over the whole batch; what is not scored is silenced in both signals, so that it adds nothing."""

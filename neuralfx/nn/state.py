@@ -7,7 +7,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from neuralfx.nn.network import State
+from neuralfx.nn.control import GRID_SAMPLES
+from neuralfx.nn.network import Network, State
+
+SETTLING_S = 0.5  # from then on silence has made of nearly every network what a device is that has long been on
+_BLOCK = 2400  # samples; bounds the memory that hearing silence takes
 
 
 def map_state(function: Callable[..., Tensor], *states: State) -> State:
@@ -30,3 +34,24 @@ def reset_where(fresh: Tensor, state: State, initial: State) -> State:
         return torch.where(rows, start, carried)
 
     return map_state(choose, state, initial)
+
+
+def settling_samples(seconds: float, sample_rate: int) -> int:
+    """Samples of silence that a network hears so long; whole cells of the grid on which some read their knobs."""
+    return -(-round(seconds * sample_rate) // GRID_SAMPLES) * GRID_SAMPLES
+
+
+def hear_silence(network: Network, knobs: Tensor, state: State, like: Tensor, samples: int) -> State:
+    """The state after so many samples of silence.
+
+    Args:
+        network: The network.
+        knobs: Normalised knob values, shape (rows, knobs).
+        state: The state before, of as many rows.
+        like: Audio of shape (any, channels, any) with the device and dtype that the network takes.
+        samples: How many; 0 returns the state as it is.
+    """
+    for start in range(0, samples, _BLOCK):
+        silence = like.new_zeros(len(knobs), like.shape[1], min(_BLOCK, samples - start))
+        _, state = network(silence, knobs, state)
+    return state

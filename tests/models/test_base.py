@@ -13,12 +13,14 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins import MixedPrecision
+from torch import Tensor
 
 from neuralfx.batch import Batch
 from neuralfx.datasets.paired import PairedAudioDataModule
 from neuralfx.errors import ConfigError, FormatError
 from neuralfx.models import LSTMFiLMGLU, architecture
 from neuralfx.models.base import EffectModule, load_checkpoint
+from neuralfx.nn.network import State
 from tests.checks import noise, tiny_model, two_knobs
 from tests.data.generate import write_recordings
 
@@ -44,6 +46,23 @@ def test_lanes_run_on_and_fresh_ones_start_anew(training: bool) -> None:
     carried = model._estimate(batch._replace(fresh=torch.tensor([True, False])))
     torch.testing.assert_close(carried[0], start[0])
     assert (carried[1] - start[1]).abs().max() > 1e-4
+
+
+def test_only_rows_that_start_anew_settle(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny_model("GRUConcat").eval()
+    settled: list[int] = []
+    forward = model.network.forward
+
+    def count(audio: Tensor, knobs: Tensor, state: State) -> tuple[Tensor, State]:
+        settled.append(len(audio) * audio.shape[-1] * (not audio.any()))
+        wet, state = forward(audio, knobs, state)
+        return wet, state.bfloat16()  # as under autocast
+
+    monkeypatch.setattr(model.network, "forward", count)
+    for fresh, rows in (([True, True], 2), ([False, True], 1), ([False, False], 0)):
+        settled.clear()
+        estimate = model.validation_step(segment(fresh=torch.tensor(fresh)), 0)
+        assert sum(settled) == 24_000 * rows and estimate.isfinite().all()
 
 
 @pytest.mark.parametrize("moving", [False, True])
