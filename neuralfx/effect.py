@@ -321,18 +321,21 @@ class Effect:
         return changed
 
     def tied_knobs(self, settings: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
-        """Knobs that were moved only together with others, so that nobody can tell what each of them does.
+        """Knobs whose values follow from those of others, so that nobody can tell what each of them does.
 
         Args:
-            settings: Recorded settings, at least one: values of all knobs by name.
+            settings: Recorded settings: values of all knobs by name.
 
         Returns:
-            Names of the knobs that moved, and whose values follow from those of the others by a weighted sum.
+            Names of the knobs that moved, and of which some is, to within a hundredth of its range, a weighted sum of
+            the others in all settings.
 
         Raises:
             KnobError: If a value is out of range.
         """
         rows = list(settings)
+        if not rows:
+            return ()
         moves: dict[str, Array] = {}  # of each knob; of a switch, between each of its positions and the others
         for knob in self.knobs:
             values = knob.normalise([row[knob.name] for row in rows])[:, np.newaxis]
@@ -341,7 +344,7 @@ class Effect:
 
         def rank(names: Iterable[str]) -> int:
             columns = np.hstack([np.zeros((len(rows), 1)), *(moves[name] for name in names)])
-            return int(np.linalg.matrix_rank(columns, tol=1e-6))
+            return int(np.linalg.matrix_rank(columns, tol=0.01 * math.sqrt(len(rows))))
 
         return tuple(
             name for name in moves if rank(moves) < rank([name]) + rank(other for other in moves if other != name)

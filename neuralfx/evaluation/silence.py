@@ -11,41 +11,60 @@ import torch
 from torch import Tensor
 
 from neuralfx.effect import Effect
+from neuralfx.engine import compiler
+from neuralfx.errors import ConfigError
 from neuralfx.models.base import EffectModule
+from neuralfx.streaming import evaluating
+from neuralfx.text import describe_knobs
 
 MOST_SETTINGS = 81
 AUDIBLE = 0.005  # of full scale, from peak to peak
+SETTLE_S = 0.75  # after switching on
+BURST_S = 0.4
+LEVEL = 0.8  # of the burst
+DECAY_S = 1.0  # after it
 LISTEN_S = 0.25
-SETTLE_S = 0.75
-ROWS = 27  # settings that are played at once
+BLOCK = 2400  # samples; bounds the memory
+
+_MOST_COUNTED = 1_000_000  # combinations of which some are drawn without drawing one twice
 
 
 def measure_silence(model: EffectModule) -> dict[str, Any]:
-    """Play silence at many settings of the knobs.
+    """Play silence, a loud burst, and silence again, at many settings of the knobs, and listen to the silence.
 
     Each knob stands at three to nine places from one end of its range to the other, each switch at each position, in
-    all combinations or, if those are more than 81, in 81 that are drawn. What comes out is looked at from 0.75 to 1 s.
+    all combinations or, if those are more than 81, in 81 of them: all at their lower ends, all at their upper ones, and
+    others that are drawn. What comes out is looked at for a quarter of a second, once 0.75 s after switching on, and
+    once 1 s after a low note and noise, since an oscillation may have to be set off.
 
     Args:
         model: The model.
 
     Returns:
-        ``settings``, how many were played; ``humming``, at how many of them the output is not silent, but moves by more
-        than 0.005 of full scale; ``largest``, the most that it moves from peak to peak, and ``knobs``, where.
+        ``settings``, how many were played; ``humming``, at how many of them the output for silence moves by more than
+        0.005 of full scale; ``largest``, the most that it moves from peak to peak, and ``knobs``, where; ``offset``,
+        how far from zero it stands at most.
+
+    Raises:
+        ConfigError: If the output is not finite.
     """
-    effect = model.effect
-    settings = _choose_settings(effect)
-    values = torch.from_numpy(np.stack([effect.normalise(setting) for setting in settings]))
-    training = model.training
-    model.eval()
-    moves = torch.cat([_listen(model, rows) for rows in torch.split(values, ROWS)])
-    model.train(training)
+    settings = _choose_settings(model.effect)
+    values = torch.from_numpy(np.stack([model.effect.normalise(setting) for setting in settings]))
+    with evaluating(model.network), compiler.waiting(), torch.no_grad():
+        moves, offsets = _listen(model, values)
+    broken = (~torch.isfinite(moves)).nonzero().flatten().tolist()
+    if broken:
+        raise ConfigError(
+            f"{model.effect.slug}: what comes out is not finite at {len(broken)} of {len(settings)} settings, such as "
+            f"{describe_knobs(settings[broken[0]])}; this model cannot be used."
+        )
     loudest = int(moves.argmax())
     return {
         "settings": len(settings),
         "humming": int((moves > AUDIBLE).sum()),
         "largest": float(moves[loudest]),
         "knobs": settings[loudest],
+        "offset": float(offsets.max()),
     }
 
 
@@ -54,11 +73,12 @@ def _choose_settings(effect: Effect) -> list[dict[str, Any]]:
     turned = sum(not knob.positions for knob in effect.knobs)
     each = next((count for count in range(9, 3, -2) if switches * count**turned <= MOST_SETTINGS), 3)
     places = [len(knob.positions) or each for knob in effect.knobs]
-    if math.prod(places) <= MOST_SETTINGS:
+    total = math.prod(places)
+    if total <= MOST_SETTINGS:
         chosen = list(itertools.product(*map(range, places)))
     else:
-        generator = np.random.default_rng(0)
-        chosen = [tuple(generator.integers(places).tolist()) for _ in range(MOST_SETTINGS)]
+        ends = [tuple(0 for _ in places), tuple(count - 1 for count in places)]
+        chosen = list(dict.fromkeys([*ends, *_draw(places, total)]))[:MOST_SETTINGS]
     return [
         {
             knob.name: np.asarray(knob.denormalise(place / max(count - 1, 1))).item()
@@ -68,14 +88,38 @@ def _choose_settings(effect: Effect) -> list[dict[str, Any]]:
     ]
 
 
-@torch.no_grad()
-def _listen(model: EffectModule, knobs: Tensor) -> Tensor:
-    """How far the output moves for silence, by row of ``knobs`` of shape (rows, knobs)."""
+def _draw(places: list[int], total: int) -> list[tuple[int, ...]]:
+    """As many different combinations as may be needed; of very many, two that are alike are not to be expected."""
+    generator = np.random.default_rng(0)
+    if total > _MOST_COUNTED:
+        return [tuple(generator.integers(places).tolist()) for _ in range(MOST_SETTINGS)]
+    drawn = np.unravel_index(generator.choice(total, MOST_SETTINGS, replace=False), places)
+    return list(zip(*(column.tolist() for column in drawn)))
+
+
+def _listen(model: EffectModule, knobs: Tensor) -> tuple[Tensor, Tensor]:
+    """How far the output moves for silence, and how far from zero it stands, by row of ``knobs`` of (rows, knobs)."""
+    rate, rows = model.sample_rate, len(knobs)
     like = next(model.network.parameters())
-    state = model.network.initial_state(len(knobs), like.device, like.dtype)
+    state = model.network.initial_state(rows, like.device, like.dtype)
     knobs = knobs.to(like)
-    for seconds in (SETTLE_S, LISTEN_S):
-        silence = like.new_zeros(len(knobs), model.effect.channels, round(seconds * model.sample_rate))
-        wet, state = model.network(silence, knobs, state)
-    moves: Tensor = wet.amax(-1) - wet.amin(-1)
-    return moves.amax(-1).cpu()
+    half = round(rate * BURST_S / 2)
+    note = torch.sin(torch.arange(half, dtype=torch.float64) * (2 * math.pi * 110 / rate))
+    noise = torch.rand(half, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 2 - 1
+    burst = LEVEL * torch.cat([note, noise])
+    parts = [round(seconds * rate) for seconds in (SETTLE_S, LISTEN_S, DECAY_S, LISTEN_S)]
+    first, second = parts[0], sum(parts[:2]) + len(burst) + parts[2]
+    signal = torch.zeros(sum(parts) + len(burst), dtype=torch.float64)
+    signal[sum(parts[:2]) : sum(parts[:2]) + len(burst)] = burst
+    heard: list[Tensor] = []
+    for start in range(0, len(signal), BLOCK):
+        block = signal[start : start + BLOCK].to(like).expand(rows, model.effect.channels, -1)
+        wet, state = model.network(block.contiguous(), knobs, state)
+        for beginning in (first, second):  # in the part of the block that belongs to either silence
+            inside = wet[..., max(beginning - start, 0) : max(beginning + parts[1] - start, 0)]
+            if inside.shape[-1]:
+                heard.append(inside.double().cpu())
+    both = torch.cat(heard, dim=-1)
+    silences = both.reshape(*both.shape[:-1], 2, parts[1])
+    moves = silences.amax(-1) - silences.amin(-1)
+    return moves.flatten(1).amax(1), silences[:, :, 0].mean(-1).abs().amax(1)

@@ -257,14 +257,15 @@ def _limits(effect: Effect, data: Mapping[str, Any], silence: Mapping[str, Any])
         points.append(f"It was trained on {seconds:.4g} seconds of audio.{little}")
     for knob in effect.knobs:
         points.append(_knob_limit(knob, data))
-    settings = [take["values"] for take in data.get("takes", []) if isinstance(take, dict) and take.get("values")]
+    takes = [take for take in data.get("takes", []) if isinstance(take, dict) and take.get("values")]
+    settings = [take["values"] for take in takes]
     if len(effect.knobs) > 1 and settings:
         different = len({str(values) for values in settings})
         points.append(
             f"Of all combinations of its knobs, {different} were recorded: those in the table of takes. "
             "Other combinations have never been compared with the device."
         )
-        tied = effect.tied_knobs(settings)
+        tied = effect.tied_knobs(take["values"] for take in takes if take.get("splits", {}).get("train", True))
         if tied:
             points.append(f"{join_words(tied)} were moved only together: what each of them does by itself is a guess.")
     if silence:
@@ -297,11 +298,14 @@ def _knob_limit(knob: Knob, data: Mapping[str, Any]) -> str:
 
 def _silence_limit(silence: Mapping[str, Any]) -> str:
     """What :func:`neuralfx.evaluation.silence.measure_silence` found, in words."""
+    offset = f"Its output then stands up to {silence['offset']:.2g} of full scale away from zero."
     if not silence["humming"]:
-        return f"When nothing goes in, it is silent: {_count(silence['settings'], 'setting')} of its knobs tried."
+        tried = _count(silence["settings"], "setting")
+        return f"When nothing goes in, also after a loud note, it does not hum: {tried} of its knobs tried. {offset}"
     return (
         f"When nothing goes in, it hums at {silence['humming']} of the {silence['settings']} settings that were tried, "
-        f"loudest at {describe_knobs(silence['knobs'])}: {silence['largest']:.2g} of full scale from peak to peak."
+        f"loudest at {describe_knobs(silence['knobs'])}: {silence['largest']:.2g} of full scale from peak to peak. "
+        + offset
     )
 
 

@@ -84,7 +84,7 @@ def test_silence_starts_without_a_click(config: ModelConfig, block: int | None) 
             stream = model.stream()
             stream.set_knobs(**knobs)
             wet = np.concatenate([stream.process(silence[at : at + block]) for at in range(0, len(silence), block)])
-        assert np.ptp(wet) < 0.02, knobs
+        assert np.ptp(wet) < (0.02 if config.effect.slug == "neutron-filter" else 0.003), knobs
 
 
 def test_the_card_says_where_a_model_hums(config: ModelConfig, monkeypatch: pytest.MonkeyPatch) -> None:

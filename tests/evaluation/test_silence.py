@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from neuralfx.effect import Effect, Knob, Knobs
-from neuralfx.evaluation.silence import AUDIBLE, measure_silence
+from neuralfx.errors import ConfigError
+from neuralfx.evaluation.silence import AUDIBLE, _choose_settings, measure_silence
 from neuralfx.models import architecture
 from neuralfx.models.base import EffectModule
 from neuralfx.nn.network import State
@@ -36,20 +37,47 @@ def test_knobs_are_tried_together_and_at_their_ends(knobs: list[Knob], settings:
     assert measure_silence(model_of(*knobs))["settings"] == settings
 
 
-def test_a_model_that_hums_is_found_and_where(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("positions", [(100,), (12, 12)])
+def test_no_setting_is_tried_twice(positions: tuple[int, ...]) -> None:
+    knobs = [Knob(f"knob{n}", positions=tuple(map(str, range(count)))) for n, count in enumerate(positions)]
+    chosen = _choose_settings(Effect("amp", 8_000, Knobs(knobs)))
+    assert len({tuple(setting.values()) for setting in chosen}) == len(chosen) == 81
+    assert {knob.name: knob.positions[0] for knob in knobs} in chosen
+    assert {knob.name: knob.positions[-1] for knob in knobs} in chosen
+
+
+@pytest.mark.parametrize("set_off", [False, True])
+def test_a_model_that_hums_is_found_and_where(set_off: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     model = model_of(Knob("gain", 0, 8), Knob("mode", positions=("clean", "lead"))).train()
+    model.network.output.eval()
+    was_loud = [not set_off]
 
     def hum(audio: Tensor, knobs: Tensor, state: State) -> tuple[Tensor, State]:
+        assert not any(module.training for module in model.network.modules())
         tone = torch.sin(torch.arange(audio.shape[-1]) * (2 * math.pi * 50 / 8_000))
-        assert not audio.any() and not model.training
-        return (0.5 + (knobs[:, 0] > 0.8) * knobs[:, 1] * knobs[:, 0] * 0.1 * tone[:, None]).T.unsqueeze(1), state
+        was_loud[0] |= bool(audio.abs().max() > 0.5)
+        loudness = was_loud[0] * (knobs[:, 0] > 0.8) * knobs[:, 1] * knobs[:, 0] * 0.1
+        return (0.02 - loudness[:, None] * tone).unsqueeze(1), state
 
     monkeypatch.setattr(model.network, "forward", hum)
     found = measure_silence(model)
     assert (found["settings"], found["humming"]) == (18, 2)  # at 7 and 8 of 8, not where only its zero line is off
     assert found["knobs"] == {"gain": 8.0, "mode": "lead"}
     assert found["largest"] == pytest.approx(0.2, rel=1e-3) and AUDIBLE < 0.1
-    assert model.training
+    assert found["offset"] == pytest.approx(0.02, abs=0.005)
+    assert model.network.training and not model.network.output.training
+
+
+def test_a_model_that_is_not_finite_is_refused_and_left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = model_of(Knob("gain", 0, 8)).train()
+
+    def fail(audio: Tensor, knobs: Tensor, state: State) -> tuple[Tensor, State]:
+        return torch.where(knobs[:, :, None] > 0.9, torch.nan, audio), state
+
+    monkeypatch.setattr(model.network, "forward", fail)
+    with pytest.raises(ConfigError, match="not finite at 1 of 9 settings, such as gain 8"):
+        measure_silence(model)
+    assert model.network.training
 
 
 @pytest.mark.parametrize("name", ["LSTMFiLMGLU", "TCNFiLM", "GRUDynamicHyper"])

@@ -92,17 +92,26 @@ def test_limits_are_said_in_plain_words(config: dict[str, Any]) -> None:
     assert "gain was recorded at one value only (5); turning it is a guess" in render_card(config)
     pairs = [(1.0, "clean"), (2.0, "lead")]
     config["training"]["data"]["takes"] = [{"values": {"gain": gain, "mode": mode}} for gain, mode in pairs]
-    assert "gain and mode were moved only together: what each of them does by itself is a guess" in render_card(config)
+    together = "gain and mode were moved only together: what each of them does by itself is a guess"
+    assert together in render_card(config)
+    held_out = {"values": {"gain": 1.0, "mode": "lead"}, "splits": {"train": [], "test": [[0, 10]]}}
+    config["training"]["data"]["takes"].append(held_out)
+    assert together in render_card(config)
+    held_out["splits"] = {"train": [[0, 10]]}
+    assert together not in render_card(config)
 
 
 def test_what_becomes_of_silence_is_said(config: dict[str, Any]) -> None:
     assert "nothing goes in" not in render_card(config)
-    silence = {"settings": 81, "humming": 0, "largest": 1e-7, "knobs": {"gain": 10.0, "mode": "lead"}}
+    silence = {"settings": 81, "humming": 0, "largest": 1e-7, "knobs": {"gain": 10.0, "mode": "lead"}, "offset": 0.02}
     config["training"]["silence"] = silence
-    assert "When nothing goes in, it is silent: 81 settings of its knobs tried." in render_card(config)
+    card = render_card(config)
+    assert "When nothing goes in, also after a loud note, it does not hum: 81 settings of its knobs tried." in card
+    assert "Its output then stands up to 0.02 of full scale away from zero." in card
     silence |= {"humming": 3, "largest": 0.0731}
     card = render_card(config)
     assert "it hums at 3 of the 81 settings that were tried, loudest at gain 10, mode lead: 0.073 of full scale" in card
+    assert "away from zero" in card
 
 
 def test_use_is_shown_in_python_and_on_the_command_line(config: dict[str, Any]) -> None:
