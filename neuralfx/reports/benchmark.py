@@ -53,8 +53,8 @@ Speeds are seconds of audio per second of wall time, mono at {sample_rate} Hz: t
 of their range in %.
 training: forward and backward of a mean square error, knobs different in every row; no optimiser, no data loading.
 file: {seconds:g} s through `process`, without the half second of silence before it; block: {block} samples through \
-`stream`, speed by the median block; worst: of all blocks after {warm_up} to warm up. Knobs stand still, or all {knobs} \
-move all the time.
+`stream`, speed by the median block; worst: of all blocks after {warm_up} to warm up. Knobs stand still, or all \
+{knobs} move all the time.
 multiply-adds and FLOPs: per sample, knobs still, every scalar function one FLOP.
 naive loop: the network in torch, called for every single sample.
 arithmetic bound: all FLOPs at the best rate of a large float32 matrix product on the same threads, {flops}.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 import neuralfx
+from neuralfx import engine
 from neuralfx.cli import main
 from neuralfx.effect import Effect
 from neuralfx.errors import AudioError, ShapeError
@@ -18,6 +20,7 @@ from neuralfx.models import architecture
 from neuralfx.models.base import load_checkpoint
 from neuralfx.models.catalogue import ARCHITECTURES
 from neuralfx.nn.state import map_state
+from neuralfx.streaming import Stream, process_offline
 from tests.checks import noise, run, tiny_model, two_knobs
 
 PAIRS = neuralfx.list_architectures()
@@ -37,6 +40,24 @@ def test_every_block_size_gives_the_same_sound(name: str, blocks: list[int]) -> 
         parts.append(stream.process(dry[..., start:stop], {"drive": moving[start:stop]}))
         start = stop
     torch.testing.assert_close(torch.cat(parts, dim=-1), expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("moving", [False, True], ids=["still", "moving"])
+@pytest.mark.parametrize("block", [1, 7, 16, 64, 512, 600])
+def test_torch_alone_plays_what_double_precision_computes(
+    name: str, block: int, moving: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(engine.SWITCH, "torch")
+    model, dry = tiny_model(name), noise(60 if block == 1 else 600)
+    drive = np.linspace(0, 1, len(dry)) if moving else np.full(len(dry), 0.7)
+    exact = copy.deepcopy(model.network).double()
+    expected = process_offline(exact, model.effect, dry.double(), {"drive": drive, "tone": 0.3}, settling_s=0)
+    stream = Stream(model.network, model.effect, settling_s=0)
+    stream.set_knobs(tone=0.3)
+    spans = [slice(start, start + block) for start in range(0, len(dry), block)]
+    wet = torch.cat([stream.process(dry[span], {"drive": drive[span] if moving else 0.7}) for span in spans])
+    late = stream.latency_samples
+    torch.testing.assert_close(wet[late:].double(), expected[: len(wet) - late], atol=2e-6, rtol=0)
 
 
 @pytest.mark.parametrize("sample_rate", [44_100, 96_000])
