@@ -346,8 +346,9 @@ class Effect:
             columns = np.hstack([np.zeros((len(rows), 1)), *(moves[name] for name in names)])
             return int(np.linalg.matrix_rank(columns, tol=0.01 * math.sqrt(len(rows))))
 
+        together = rank(moves)
         return tuple(
-            name for name in moves if rank(moves) < rank([name]) + rank(other for other in moves if other != name)
+            name for name in moves if together < rank([name]) + rank(other for other in moves if other != name)
         )
 
     def places(self, names: Iterable[str]) -> list[int]:

@@ -209,8 +209,8 @@ class Stream:
             values = torch.from_numpy(knobs).to(device=audio.device, dtype=audio.dtype).unsqueeze(0)
             with torch.no_grad(), evaluating(self.network), _sharing_cores():
                 one = hear_silence(self.network, values, self.network.initial_state(1, *kind), audio, samples)
-            state = map_state(lambda part: part.repeat(rows, *[1] * (part.dim() - 1)), one)
-        self._state, self._player = map_state(_without_denormals, state), player
+            state = map_state(lambda part: _without_denormals(part).repeat(rows, *[1] * (part.dim() - 1)), one)
+        self._state, self._player = state, player
 
     def _find_player(self, audio: Tensor, state: State) -> Player | None:
         """Compiled loops that go on from a state of the network, if it has any and they are ready."""

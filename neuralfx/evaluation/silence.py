@@ -14,6 +14,7 @@ from neuralfx.effect import Effect
 from neuralfx.engine import compiler
 from neuralfx.errors import ConfigError
 from neuralfx.models.base import EffectModule
+from neuralfx.nn.state import play_in_blocks
 from neuralfx.streaming import evaluating
 from neuralfx.text import describe_knobs
 
@@ -24,7 +25,6 @@ BURST_S = 0.4
 LEVEL = 0.8  # of the burst
 DECAY_S = 1.0  # after it
 LISTEN_S = 0.25
-BLOCK = 2400  # samples; bounds the memory
 
 _MOST_COUNTED = 1_000_000  # combinations of which some are drawn without drawing one twice
 
@@ -99,27 +99,16 @@ def _draw(places: list[int], total: int) -> list[tuple[int, ...]]:
 
 def _listen(model: EffectModule, knobs: Tensor) -> tuple[Tensor, Tensor]:
     """How far the output moves for silence, and how far from zero it stands, by row of ``knobs`` of (rows, knobs)."""
-    rate, rows = model.sample_rate, len(knobs)
-    like = next(model.network.parameters())
-    state = model.network.initial_state(rows, like.device, like.dtype)
-    knobs = knobs.to(like)
+    rate, like = model.sample_rate, next(model.network.parameters())
     half = round(rate * BURST_S / 2)
     note = torch.sin(torch.arange(half, dtype=torch.float64) * (2 * math.pi * 110 / rate))
     noise = torch.rand(half, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 2 - 1
-    burst = LEVEL * torch.cat([note, noise])
-    parts = [round(seconds * rate) for seconds in (SETTLE_S, LISTEN_S, DECAY_S, LISTEN_S)]
-    first, second = parts[0], sum(parts[:2]) + len(burst) + parts[2]
-    signal = torch.zeros(sum(parts) + len(burst), dtype=torch.float64)
-    signal[sum(parts[:2]) : sum(parts[:2]) + len(burst)] = burst
-    heard: list[Tensor] = []
-    for start in range(0, len(signal), BLOCK):
-        block = signal[start : start + BLOCK].to(like).expand(rows, model.effect.channels, -1)
-        wet, state = model.network(block.contiguous(), knobs, state)
-        for beginning in (first, second):  # in the part of the block that belongs to either silence
-            inside = wet[..., max(beginning - start, 0) : max(beginning + parts[1] - start, 0)]
-            if inside.shape[-1]:
-                heard.append(inside.double().cpu())
-    both = torch.cat(heard, dim=-1)
-    silences = both.reshape(*both.shape[:-1], 2, parts[1])
+    settle, listen, decay = (note.new_zeros(round(seconds * rate)) for seconds in (SETTLE_S, LISTEN_S, DECAY_S))
+    parts = [settle, listen, LEVEL * torch.cat([note, noise]), decay, listen]
+    dry = torch.cat(parts).to(like).expand(len(knobs), model.effect.channels, -1)
+    state = model.network.initial_state(len(knobs), like.device, like.dtype)
+    wet, _ = play_in_blocks(model.network, dry, knobs.to(like), state)
+    _, before, *_, after = torch.split(wet.double().cpu(), [len(part) for part in parts], dim=-1)
+    silences = torch.stack([before, after], dim=-2)
     moves = silences.amax(-1) - silences.amin(-1)
-    return moves.flatten(1).amax(1), silences[:, :, 0].mean(-1).abs().amax(1)
+    return moves.flatten(1).amax(1), before.mean(-1).abs().amax(1)

@@ -95,7 +95,8 @@ class TakeMetric(Metric, abc.ABC):
             return torch.tensor(torch.nan, dtype=torch.float64)
         rest = self._block[..., : self._filled]
         state = self._add(self._measured, rest) if self._filled else self._measured
-        return self._finish(state)[self._has_value(state)].mean()
+        values, silent = self._finish(state), self._silent(state)
+        return (values if silent is None else values[~silent]).mean()
 
     def reset(self) -> None:
         """Forget the take."""
@@ -126,11 +127,12 @@ class TakeMetric(Metric, abc.ABC):
         state = self._start(pair.shape[1])
         for block in torch.split(pair, self.block_samples, dim=-1):
             state = self._add(state, block)
-        return self._finish(state).reshape(estimate.shape[:-1])
+        values, silent = self._finish(state), self._silent(state)
+        return (values if silent is None else values.masked_fill(silent, torch.nan)).reshape(estimate.shape[:-1])
 
-    def _has_value(self, state: Any) -> Any:
-        """The channels that have a value, as an index."""
-        return slice(None)
+    def _silent(self, state: Any) -> Tensor | None:
+        """Channels without a value, as their target is silent, shape (channels,); None if silence has one too."""
+        return None
 
     @abc.abstractmethod
     def _start(self, channels: int) -> Any:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 from torchmetrics import Metric
@@ -134,11 +132,6 @@ def error_to_signal_ratio_published(estimate: Tensor, target: Tensor) -> Tensor:
     return error_to_signal_ratio(estimate.double(), target.double(), PUBLISHED_FLOOR * target.shape[-1])
 
 
-def ratio_of_sums(error: Tensor, energy: Tensor) -> Tensor:
-    """Error relative to energy, summed over whole takes; not a number where the target was silent throughout."""
-    return torch.where(energy > 0, error / (energy + EPSILON), torch.nan)
-
-
 class TakeErrorToSignalRatio(TakeMetric):
     """:func:`error_to_signal_ratio` of a take from its pieces; not a number where the target is silent throughout.
 
@@ -161,10 +154,10 @@ class TakeErrorToSignalRatio(TakeMetric):
 
     def _finish(self, state: tuple[Tensor, Tensor, int]) -> Tensor:
         error, energy, _ = state
-        return ratio_of_sums(error, energy)
+        return error / (energy + EPSILON)
 
-    def _has_value(self, state: tuple[Tensor, Tensor, int]) -> Any:
-        return state[1] > 0
+    def _silent(self, state: tuple[Tensor, Tensor, int]) -> Tensor | None:
+        return state[1] == 0
 
 
 class TakeErrorToSignalRatioPublished(TakeErrorToSignalRatio):
@@ -181,5 +174,5 @@ class TakeErrorToSignalRatioPublished(TakeErrorToSignalRatio):
         error, energy, samples = state
         return error / (energy + PUBLISHED_FLOOR * samples)
 
-    def _has_value(self, state: tuple[Tensor, Tensor, int]) -> Any:
-        return slice(None)
+    def _silent(self, state: tuple[Tensor, Tensor, int]) -> Tensor | None:
+        return None

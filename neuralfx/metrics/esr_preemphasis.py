@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from neuralfx.metrics.base import TakeMetric, check_shapes
-from neuralfx.metrics.esr import EPSILON, error_to_signal_ratio, ratio_of_sums
+from neuralfx.metrics.esr import EPSILON, error_to_signal_ratio
 
 COEFFICIENT = 0.95
 
@@ -136,10 +136,10 @@ class TakeErrorToSignalRatioPreemphasis(TakeMetric):
         )
 
     def _finish(self, state: _Sums) -> Tensor:
-        return ratio_of_sums(state.error, state.energy)
+        return state.error / (state.energy + EPSILON)
 
-    def _has_value(self, state: _Sums) -> Tensor:
-        return state.plain_energy > 0
+    def _silent(self, state: _Sums) -> Tensor | None:
+        return state.plain_energy == 0
 
 
 class DCToSignalRatio(TakeErrorToSignalRatioPreemphasis):
@@ -153,7 +153,7 @@ class DCToSignalRatio(TakeErrorToSignalRatioPreemphasis):
     """
 
     def _finish(self, state: _Sums) -> Tensor:
-        return ratio_of_sums(state.offset.square() / state.samples, state.plain_energy)
+        return state.offset.square() / (state.samples * (state.plain_energy + EPSILON))
 
 
 class TakeErrorToSignalRatioDC(DCToSignalRatio):

@@ -11,7 +11,7 @@ from neuralfx.nn.control import GRID_SAMPLES
 from neuralfx.nn.network import Network, State
 
 SETTLING_S = 0.5  # from then on silence has made of nearly every network what a device is that has long been on
-_BLOCK = 2400  # samples; bounds the memory that hearing silence takes
+_BLOCK = 2400  # samples; bounds the memory that playing takes
 
 
 def map_state(function: Callable[..., Tensor], *states: State) -> State:
@@ -49,9 +49,16 @@ def hear_silence(network: Network, knobs: Tensor, state: State, like: Tensor, sa
         knobs: Normalised knob values, shape (rows, knobs).
         state: The state before, of as many rows.
         like: Audio of shape (any, channels, any) with the device and dtype that the network takes.
-        samples: How many; 0 returns the state as it is.
+        samples: How many, at least 1.
     """
-    for start in range(0, samples, _BLOCK):
-        silence = like.new_zeros(len(knobs), like.shape[1], min(_BLOCK, samples - start))
-        _, state = network(silence, knobs, state)
-    return state
+    silence = like.new_zeros(len(knobs), like.shape[1], samples)
+    return play_in_blocks(network, silence, knobs, state)[1]
+
+
+def play_in_blocks(network: Network, audio: Tensor, knobs: Tensor, state: State) -> tuple[Tensor, State]:
+    """What the network returns for audio of shape (rows, channels, time) and still knobs, a block at a time."""
+    wet = []
+    for block in torch.split(audio, _BLOCK, dim=-1):
+        heard, state = network(block.contiguous(), knobs, state)
+        wet.append(heard)
+    return torch.cat(wet, dim=-1), state
