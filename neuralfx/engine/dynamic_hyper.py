@@ -537,13 +537,10 @@ class _Loop:
         weights: As :class:`Steering`, as arrays.
         is_lstm: Whether units are LSTMs.
         slope: Of leaky rectifiers below zero.
-        is_alone: Whether no other loop runs beside it. NumPy's products are the faster ones, but have threads of their
-            own in each of ours.
     """
 
-    def __init__(self, weights: Steering, is_lstm: bool, slope: float, is_alone: bool) -> None:
+    def __init__(self, weights: Steering, is_lstm: bool, slope: float) -> None:
         self.weights, self._is_lstm, self._slope = weights, is_lstm, np.float32(slope)
-        self._multiply = np.matmul if is_alone else _multiply_by_torch
         size, channels = weights.from_main.shape[1], weights.from_audio.shape[1]
         rows, hyper_rows, hyper_size = len(weights.from_audio), *_layer_shape(weights.from_hyper)
         gates, mlp_size = rows // size, weights.z_hidden.shape[1]
@@ -650,7 +647,7 @@ class _Loop:
         def add(total: Array, gradients: Array, values: Array) -> None:
             """Gradients of a layer, the bias last."""
             width = values.shape[-2]
-            total[..., :width] += self._multiply(gradients, values.swapaxes(-1, -2))
+            total[..., :width] += _multiply(gradients, values.swapaxes(-1, -2))
             if width < total.shape[-1]:
                 total[..., width] += gradients @ self._ones[: gradients.shape[-1]]
 
@@ -672,7 +669,8 @@ class _Loop:
     _ones = np.ones(_SEGMENT * LANES, np.float32)
 
 
-def _multiply_by_torch(first: Array, second: Array) -> Array:
+def _multiply(first: Array, second: Array) -> Array:
+    """A matrix product by torch: NumPy's may have threads of their own in each of ours."""
     product: Array = torch.matmul(torch.from_numpy(first), torch.from_numpy(second)).numpy()
     return product
 
@@ -710,7 +708,7 @@ class _Run(torch.autograd.Function):
         inputs, drives, states = audio.detach().numpy(), drive.detach().numpy(), state.detach().numpy()
 
         def run(part: slice) -> None:
-            loop = _Loop(steering, is_lstm, slope, len(parts) == 1)
+            loop = _Loop(steering, is_lstm, slope)
             for lanes, beginnings in zip(groups[part], kept[part]):
                 rows = lanes.stop - lanes.start
                 current = np.zeros((width, LANES), np.float32)
@@ -743,7 +741,7 @@ class _Run(torch.autograd.Function):
         to_state = np.empty(to_after.shape, np.float32)
 
         def go_back(part: slice) -> Steering:
-            loop = _Loop(steering, ctx.is_lstm, ctx.slope, len(parts) == 1)
+            loop = _Loop(steering, ctx.is_lstm, ctx.slope)
             for lanes, before in zip(groups[part], beginnings[part]):
                 rows = lanes.stop - lanes.start
                 current = np.zeros((to_after.shape[1], LANES), np.float32)
@@ -831,7 +829,7 @@ def run(
 def warm() -> None:
     """Compile, or load what has been compiled before."""
     shapes = ((6, 1), (3, 2), (3, 1), (3, 1, 2), (3, 3, 2), (9, 1, 2), (9, 1, 2))
-    loop = _Loop(Steering(*(np.zeros(shape, np.float32) for shape in shapes)), False, 0.0, True)
+    loop = _Loop(Steering(*(np.zeros(shape, np.float32) for shape in shapes)), False, 0.0)
     loop.forward(1)
     loop.backward(1)
     layers = [np.zeros(shape, np.float32) for shape in ((3, 2), (3, 2), (3, 1), (3, 1), *shapes[3:], (1, 2))]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import abc
+import functools
 import itertools
+import os
+import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
 import numpy as np
@@ -78,13 +81,45 @@ def parts_of(rows: int, time: int) -> list[slice]:
 def in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
     """What a function returns for every item, each called in a thread of its own; an error in one of them is raised.
 
-    In these threads torch has no further ones.
+    In these threads torch has no further ones, and neither has this function.
     """
-    if len(items) == 1:
-        return [function(items[0])]
+    if len(items) == 1 or threading.current_thread().name.startswith(_NAME):
+        return [function(item) for item in items]
+    with _creating:
+        pool = _pool(len(items))
+    calls = [pool.submit(function, item) for item in items]
+    wait(calls)  # all of them, before an error takes away what they work on
+    return [call.result() for call in calls]
+
+
+_NAME = "neuralfx"
+_creating = threading.Lock()
+
+
+@functools.cache
+def _pool(size: int) -> ThreadPoolExecutor:
+    """So many threads, which stay: to start them anew takes as long as a few thousand samples."""
+    started = threading.Barrier(size + 1)
+
+    def begin() -> None:
+        torch.get_num_threads()  # sets what is not set yet, which else happens later
+        torch.set_num_threads(1)
+        started.wait()
+
     before = torch.get_num_threads()
-    try:
-        with ThreadPoolExecutor(len(items), initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            return list(pool.map(function, items))
-    finally:
-        torch.set_num_threads(before)  # also what threads of others begin with
+    pool = ThreadPoolExecutor(size, _NAME, begin)
+    for _ in range(size):
+        pool.submit(int)
+    started.wait()
+    torch.set_num_threads(before)  # also what threads of others begin with
+    return pool
+
+
+def _begin_child() -> None:
+    """Threads do not come along when a process forks."""
+    _pool.cache_clear()
+    _creating.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_creating.acquire, after_in_parent=_creating.release, after_in_child=_begin_child)

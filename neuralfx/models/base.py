@@ -18,6 +18,7 @@ from neuralfx import __version__
 from neuralfx.batch import Batch
 from neuralfx.effect import Effect, Knobs
 from neuralfx.engine import compiler
+from neuralfx.engine.memory import keep_freed_memory
 from neuralfx.errors import ConfigError, FormatError
 from neuralfx.losses import WeightedSum
 from neuralfx.metrics import ErrorToSignalRatio
@@ -188,6 +189,10 @@ class EffectModule(lightning.LightningModule):
     def configure_callbacks(self) -> list[lightning.Callback]:
         """The average of the weights, if there is to be one."""
         return [AveragedWeights(decay=self.averaging)] if self.averaging else []
+
+    def on_fit_start(self) -> None:
+        """Let every step use the memory of the one before."""
+        keep_freed_memory()
 
     def on_train_start(self) -> None:
         """Bring the lanes that a checkpoint held to where the model is."""

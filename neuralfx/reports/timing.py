@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from neuralfx import engine
 from neuralfx.effect import Effect, Knob, Knobs
+from neuralfx.engine.memory import keep_freed_memory
 from neuralfx.models import architecture
 from neuralfx.nn.network import Network, State
 from neuralfx.reports.benchmark import KNOBS, SAMPLE_RATE, WARM_UP_BLOCKS, Settings
@@ -224,6 +225,7 @@ def _moves(samples: int, knobs: int = KNOBS) -> dict[str, _Signal]:
 
 def _training_step(network: Network, batch: int, segment: int) -> Callable[[], object]:
     """Forward and backward of a mean square error; every row has knobs of its own."""
+    keep_freed_memory()  # as training does
     generator = torch.Generator().manual_seed(0)
     dry = 0.2 * torch.randn(batch, 1, segment, generator=generator)
     knobs = torch.rand(batch, network.num_knobs, generator=generator)

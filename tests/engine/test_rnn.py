@@ -252,15 +252,12 @@ def test_a_player_keeps_its_own_copy_of_weights_and_state(network: Network) -> N
     np.testing.assert_array_equal(play(player, state, audio, knobs, 64), first)
 
 
-def test_long_blocks_of_several_rows_sound_the_same_in_threads(
-    network: Network, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_long_blocks_of_several_rows_sound_the_same_in_threads(network: Network, two_threads: None) -> None:
     audio, knobs = noise(2, 1, 4096).numpy(), moving_knobs(4096)
     player = network.player()
     assert player is not None
-    alone = play(player, network.initial_state(2), audio, knobs, 4096)
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
-    np.testing.assert_array_equal(play(player, network.initial_state(2), audio, knobs, 4096), alone)
+    alone = [play(player, network.initial_state(1), audio[row : row + 1], knobs, 4096) for row in range(2)]
+    np.testing.assert_array_equal(play(player, network.initial_state(2), audio, knobs, 4096), np.concatenate(alone))
 
 
 def test_several_channels_of_audio_are_left_to_torch(unit: Unit) -> None:
@@ -269,9 +266,7 @@ def test_several_channels_of_audio_are_left_to_torch(unit: Unit) -> None:
     assert StaticHyperRNN(unit, 2, 1, 4, 4).player() is None
 
 
-def test_an_error_in_one_row_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
-
+def test_an_error_in_one_row_is_raised(two_threads: None) -> None:
     def fail(row: int) -> None:
         raise ValueError(f"row {row}")
 

@@ -98,14 +98,9 @@ def test_players_go_on_from_a_state_of_the_network(network: Network) -> None:
     map_state(lambda part: torch.testing.assert_close(part, held.pop(0), atol=0, rtol=0) or part, state)
 
 
-def test_rows_play_as_they_would_alone_even_in_threads(network: Network) -> None:
+def test_rows_play_as_they_would_alone_even_in_threads(network: Network, two_threads: None) -> None:
     audio, knobs = noise(3, 1, 5000), knobs_of(True, 5000)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        together = by_player(network, audio, knobs, 5000)
-    finally:
-        torch.set_num_threads(threads)
+    together = by_player(network, audio, knobs, 5000)
     alone = torch.cat([by_player(network, row, knobs, 5000) for row in audio.split(1)])
     torch.testing.assert_close(together, alone, atol=0, rtol=0)
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -25,13 +29,13 @@ def threads_as_before() -> Iterator[None]:
     "name", ["LSTMFiLMGLU", "EDFiLMGLU", "S6FiLMGLU", "GRUConcat", "LSTMFiLM", "GRUDynamicHyper", "LSTMDynamicHyper"]
 )
 def test_the_number_of_threads_changes_nothing(name: str) -> None:
-    model, time, rows = tiny_model(name), 1024, 37
+    model, samples, rows = tiny_model(name), 1024, 37
 
     def train(threads: int) -> list[Tensor]:
         torch.set_num_threads(threads)
         model.zero_grad()
         state = model.network.initial_state(rows)
-        dry, knobs = noise(rows, 1, time), torch.linspace(0, 1, 2 * rows).reshape(rows, 2)
+        dry, knobs = noise(rows, 1, samples), torch.linspace(0, 1, 2 * rows).reshape(rows, 2)
         estimate, _ = model.network(dry, knobs, state)
         estimate.square().mean().backward()
         gradients = [parameter.grad.clone() for parameter in model.parameters() if parameter.grad is not None]
@@ -46,6 +50,37 @@ def test_rows_are_shared_out_where_it_is_worth_it() -> None:
     assert parts_of(8, 100_000) == [slice(0, 2), slice(2, 5), slice(5, 8)]
     assert parts_of(2, 100_000) == [slice(0, 1), slice(1, 2)]
     assert parts_of(8, 64) == [slice(0, 8)]
+
+
+def test_threads_stay_have_no_further_ones_and_change_nothing_outside() -> None:
+    torch.set_num_threads(3)
+
+    def look(number: int) -> tuple[int, int, set[int]]:
+        inner = in_threads(lambda _: threading.get_ident(), [0, 1])
+        return threading.get_ident(), torch.get_num_threads(), set(inner)
+
+    seen = in_threads(look, [0, 1]) + in_threads(look, [0, 1])
+    assert [(threads, inner) for _, threads, inner in seen] == [(1, {own}) for own, _, _ in seen]
+    assert len({own for own, _, _ in seen}) <= 2
+    assert torch.get_num_threads() == 3
+    assert in_threads(lambda _: threading.get_ident(), [0]) == [threading.get_ident()]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a system whose processes fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_process_that_forks_has_threads_of_its_own() -> None:
+    in_threads(abs, [1, 2])
+    child = os.fork()
+    if child == 0:
+        os._exit(sum(in_threads(abs, [-1, -2])))
+    deadline = time.monotonic() + 30
+    while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0):
+        if time.monotonic() > deadline:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            pytest.fail("the child waits for threads that it does not have")
+        time.sleep(0.01)
+    assert os.waitstatus_to_exitcode(ended[1]) == 3
 
 
 def test_errors_of_threads_are_raised() -> None:
