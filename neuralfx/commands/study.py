@@ -52,6 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="its folder; default: studies/NAME")
     parser.add_argument("--jobs", type=_count, help="cells that run side by side; default: what the study says")
     parser.add_argument("--only", metavar="GLOB", default="*", help="only such cells, as 'lstm-*-seed0'")
+    parser.add_argument(
+        "--benchmark", type=Path, metavar="FILE", help="a benchmark.json of 'neuralfx benchmark': adds speeds to tables"
+    )
     instead = parser.add_mutually_exclusive_group()
     instead.add_argument("--dry-run", action="store_true", help="only say what is done and what would run")
     instead.add_argument("--list", action="store_true", help="print a command for each cell, one a line")
@@ -72,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     if arguments.dry_run:
         return _show(study, chosen)
-    return _run(study, cells, chosen, folder, arguments.jobs)
+    return _run(study, cells, chosen, folder, arguments.jobs, arguments.benchmark)
 
 
 def sweep(study: Study, cells: Sequence[Cell], command: Sequence[str]) -> dict[str, object]:
@@ -104,13 +107,20 @@ def _show(study: Study, cells: Sequence[Cell]) -> int:
     return 0
 
 
-def _run(study: Study, cells: Sequence[Cell], chosen: Sequence[Cell], folder: Path, jobs: int | None) -> int:
+def _run(
+    study: Study,
+    cells: Sequence[Cell],
+    chosen: Sequence[Cell],
+    folder: Path,
+    jobs: int | None,
+    benchmark: Path | None,
+) -> int:
     from neuralfx.study import tables
     from neuralfx.study.results import read_results
     from neuralfx.study.runner import run
 
     outcome = run(study, chosen, folder, jobs)
-    results = read_results(study, cells)
+    results = read_results(study, cells, benchmark)
     if results.rows:
         files = tables.write(results, folder)
         for table in tables.tabulate(results):

@@ -128,6 +128,11 @@ class Study:
     published: dict[str, str]
     jobs: int
 
+    def pair(self, model: str) -> str:
+        """Name of the class of a model."""
+        path: str = self.models[model][0]["class_path"]
+        return path.rpartition(".")[2]
+
     def cells(self, folder: Path) -> list[Cell]:
         """All runs, below a folder: first everything from the first seed."""
         cells = []

@@ -6,10 +6,12 @@ import dataclasses
 import json
 import math
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from neuralfx.errors import ConfigError
 from neuralfx.study.plan import Cell, Study
 from neuralfx.study.statistics import average_ranks, holm, permutation_test
 
@@ -94,6 +96,7 @@ class Results:
         higher_is_better: Names of the metrics of which large values are good.
         parameters: Smallest and largest number of parameters of each model, over the effects.
         multiply_adds: The same of multiply-adds per sample with knobs that rest, as far as they are counted.
+        speeds: Seconds of audio per second over a whole file, of the models that a benchmark has measured.
     """
 
     study: Study
@@ -102,6 +105,7 @@ class Results:
     higher_is_better: frozenset[str]
     parameters: dict[str, tuple[int, int]]
     multiply_adds: dict[str, tuple[int, int]]
+    speeds: dict[str, float]
 
     def at_captures(self) -> Results:
         """Only the rows of takes that a model of NAM was measured on."""
@@ -160,8 +164,18 @@ def read_measures(cell: Cell, metrics: Iterable[str]) -> dict[str, Any] | None:
     return found if is_complete else None
 
 
-def read_results(study: Study, cells: Sequence[Cell]) -> Results:
-    """Collect what the cells of a study found with its present settings."""
+def read_results(study: Study, cells: Sequence[Cell], benchmark: Path | None = None) -> Results:
+    """Collect what the cells of a study found with its present settings.
+
+    Args:
+        study: The study.
+        cells: Its cells.
+        benchmark: ``benchmark.json`` of ``neuralfx benchmark``, for the speeds of the pairs that it measured with as
+            many parameters.
+
+    Raises:
+        ConfigError: If the benchmark cannot be read.
+    """
     rows: list[Row] = []
     others: list[Row] = []
     missing: list[str] = []
@@ -190,7 +204,23 @@ def read_results(study: Study, cells: Sequence[Cell]) -> Results:
     places = {name: number for number, name in enumerate(study.data)}
     rows.sort(key=lambda row: (order[row.model], places[row.effect]))  # seeds are in order
     others.sort(key=lambda row: (order[row.model], places[row.effect]))
-    return Results(study, (*rows, *others), tuple(missing), frozenset(higher), parameters, multiply_adds)
+    speeds = {} if benchmark is None else _read_speeds(benchmark, study, parameters)
+    return Results(study, (*rows, *others), tuple(missing), frozenset(higher), parameters, multiply_adds, speeds)
+
+
+def _read_speeds(path: Path, study: Study, parameters: dict[str, tuple[int, int]]) -> dict[str, float]:
+    try:
+        pairs = json.loads(path.read_text(encoding="utf-8"))["pairs"]
+        measured = {(name, pair["parameters"]): float(pair["file_still"]["median"]) for name, pair in pairs.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(f"{path}: not a benchmark.json of 'neuralfx benchmark': {error!r}") from None
+    speeds = {}
+    for model in study.models:
+        least, most = parameters.get(model, (None, None))
+        key = study.pair(model), least
+        if least == most and key in measured:
+            speeds[model] = measured[key]
+    return speeds
 
 
 def _widen(ranges: dict[str, tuple[int, int]], name: str, value: int) -> None:

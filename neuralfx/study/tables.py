@@ -24,7 +24,6 @@ from neuralfx.study.results import CAPTURE, Results, Score
 from neuralfx.text import describe_knobs
 
 WIDE = 20  # ratio of values from which an axis is logarithmic
-COSTS = (Column("parameters", None), Column("multiply-adds", None))
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,7 +40,7 @@ def tabulate_effects(results: Results, metric: str) -> Table:
     columns = []
     for effect in found.effects:
         columns += [Column(effect, best), *_published_column(effect, published[effect])]
-    columns += [Column("rank"), Column(f"p against {found.best}", None), *COSTS]
+    columns += [Column("rank"), Column(f"p against {found.best}", None), *_cost_columns(results)]
     lines = []
     for name in (*found.models, *found.baselines):
         cells = []
@@ -69,7 +68,7 @@ def tabulate_metrics(results: Results, effect: str) -> Table:
             cells += [_cell(found.scores.get((name, effect))), *_published_cell(name, published[found.metric])]
         lines.append(Line((name,), (*cells, *_costs(results, name))))
     title = f"{effect}: all metrics on what tests, mean over takes and seeds."
-    return Table(title, ("model",), (*columns, *COSTS), tuple(lines))
+    return Table(title, ("model",), (*columns, *_cost_columns(results)), tuple(lines))
 
 
 def tabulate_captures(results: Results, metric: str) -> Table:
@@ -83,7 +82,7 @@ def tabulate_captures(results: Results, metric: str) -> Table:
         for name in (*found.models, *found.baselines, CAPTURE)
     ]
     title = f"{metric} at the one setting that a model of NAM was trained at."
-    return Table(title, ("model",), (*columns, *COSTS), tuple(lines))
+    return Table(title, ("model",), (*columns, *_cost_columns(results)), tuple(lines))
 
 
 def tabulate(results: Results) -> list[Table]:
@@ -105,7 +104,12 @@ def explain(results: Results) -> list[str]:
         if seeds > 1
         else "Each value is the mean over takes of one run: nothing is known about chance. Give several seeds.",
         "Rank is the average over effects of a model's rank among the models.",
-        "Multiply-adds are those of a sample while the knobs rest; how fast that runs, 'neuralfx benchmark' measures.",
+        "Multiply-adds are those of a sample while the knobs rest"
+        + (
+            "; speed is seconds of audio per second over a whole file, as 'neuralfx benchmark' measured it."
+            if results.speeds
+            else "; how fast that runs, 'neuralfx benchmark' measures."
+        ),
     ]
     found = results.compare(results.study.metrics[0])
     if found.pairs:
@@ -206,7 +210,7 @@ def _cell(score: Score | None) -> Cell:
 def _published(study: Study, models: Iterable[str], effect: str, metric: str) -> dict[str, Published]:
     """What papers have of the models' pairs on an effect by a metric, by model."""
     values = {
-        model: find_published(study.published[effect], study.models[model][0]["class_path"].rpartition(".")[2], metric)
+        model: find_published(study.published[effect], study.pair(model), metric)
         for model in models
         if effect in study.published
     }
@@ -238,7 +242,14 @@ def _raw_rows(results: Results) -> list[dict[str, Any]]:
     return rows
 
 
+def _cost_columns(results: Results) -> tuple[Column, ...]:
+    """Speeds only where a benchmark has some."""
+    names = ("parameters", "multiply-adds", *(["speed"] if results.speeds else []))
+    return tuple(Column(name, None) for name in names)
+
+
 def _costs(results: Results, name: str) -> list[Cell]:
     """Cells for the columns of costs."""
     ranges = [ranges.get(name, (None, None)) for ranges in (results.parameters, results.multiply_adds)]
-    return [Cell(least, "" if least == most else f"to {most}") for least, most in ranges]
+    counts = [Cell(least, "" if least == most else f"to {most}") for least, most in ranges]
+    return [*counts, *([Cell(results.speeds.get(name))] if results.speeds else [])]

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from neuralfx.errors import ConfigError
 from neuralfx.reports.tables import render_markdown
 from neuralfx.study import tables
 from neuralfx.study.plan import Cell, Study
@@ -155,6 +156,24 @@ def test_a_model_of_nam_is_compared_at_its_setting_only(study: Make) -> None:
     assert there.lines[-1].cells[1].value == 3000
     tables.write(results, OUT)
     assert (OUT / "results.csv").read_text(encoding="utf-8").splitlines()[-1] == "nam,amp,,take1,3000,1,b,0.5"
+
+
+def test_speeds_come_from_a_benchmark_of_the_same_pair_and_size(study: Make, tmp_path: Path) -> None:
+    mine = study(seeds=[0])
+    for cell, count in zip(mine.cells(OUT), (100, 200)):
+        write_measures(cell, [1.0], parameters={"model": count})
+    measured = {name: {"parameters": 100, "file_still": {"median": 30.5}} for name in ("good", "bad", "other")}
+    path = tmp_path / "benchmark.json"
+    path.write_text(json.dumps({"pairs": measured}), encoding="utf-8")
+    results = read_results(mine, mine.cells(OUT), path)
+    (table,) = tables.tabulate(results)
+    assert table.columns[-1].title == "speed"
+    speeds = {line.labels[0]: line.cells[-1].value for line in table.lines}
+    assert speeds == {"good": 30.5, "bad": None, "identity": None, "linear": None}
+    assert "seconds of audio per second" in " ".join(tables.explain(results))
+    path.write_text("[]", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"benchmark.json: not a benchmark.json"):
+        read_results(mine, mine.cells(OUT), path)
 
 
 def test_the_files_hold_every_take_and_the_tables(study: Make) -> None:
