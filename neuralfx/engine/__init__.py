@@ -6,9 +6,11 @@ compiler where playing would else begin with torch.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.util
 import os
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,6 +28,20 @@ def is_installed() -> bool:
 def is_enabled() -> bool:
     """Whether compiled loops may be used."""
     return is_installed() and os.environ.get(SWITCH) != "torch"
+
+
+@contextlib.contextmanager
+def torch_alone() -> Iterator[None]:
+    """Leave all work to torch in the ``with`` block, in all threads."""
+    before = os.environ.get(SWITCH)
+    os.environ[SWITCH] = "torch"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[SWITCH]
+        else:
+            os.environ[SWITCH] = before
 
 
 def must_wait() -> bool:

@@ -29,6 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 import neuralfx
+from neuralfx import engine
 from neuralfx.errors import FormatError, join_words
 from neuralfx.hub.check import make_check, make_check_audio, replay_check
 from neuralfx.hub.config import FORMAT, ModelConfig, naming_the_version
@@ -111,6 +112,9 @@ def save_folder(
 ) -> float:
     """Write a model folder and prove it: it is loaded and its check replayed before it appears under its name.
 
+    It is replayed as it plays here and by torch alone, as on machines without compiled loops: a recurrence can be so
+    unstable that the rounding in which the two differ decides what is heard.
+
     Args:
         model: A model of one of the pair classes.
         folder: Folder to write. An older model folder there is replaced; any other content is left alone.
@@ -127,7 +131,8 @@ def save_folder(
         Largest difference between the check and its replay, in amplitude.
 
     Raises:
-        FormatError: If the folder holds something else, or what is to be written would not be readable.
+        FormatError: If the folder holds something else, what is to be written would not be readable, or the check gives
+            something else when other arithmetic replays it.
     """
     folder = Path(folder).resolve()
     refuse_other_content(folder)
@@ -144,10 +149,25 @@ def save_folder(
         for part in EXTRAS:
             if extras is not None and (extras / part).is_dir():
                 shutil.copytree(extras / part, new / part)
-        difference = replay_check(load_folder(new), new)
+        difference = _prove(new)
         if folder.exists():
             folder.rename(Path(scratch) / "old")
         new.rename(folder)
+    return difference
+
+
+def _prove(folder: Path) -> float:
+    """Load a folder and replay its check in two ways; the difference of the first to what is stored."""
+    model = load_folder(folder)
+    difference = replay_check(model, folder)
+    try:
+        with engine.torch_alone():
+            replay_check(model, folder)
+    except FormatError:
+        raise FormatError(
+            "the model is unstable: rounding decides what it plays, so that its check would fail on other machines; "
+            "train it again from another seed, as with --seed_everything 1."
+        ) from None
     return difference
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import importlib
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -247,24 +246,11 @@ def _naive_loop(network: Network, samples: int) -> Callable[[], object]:
 
     def loop() -> None:
         state = network.initial_state(1)
-        with _torch_alone(), torch.no_grad():
+        with engine.torch_alone(), torch.no_grad():
             for n in range(samples):
                 _, state = network(dry[..., n : n + 1], knobs, state)
 
     return loop
-
-
-@contextlib.contextmanager
-def _torch_alone() -> Iterator[None]:
-    before = os.environ.get(engine.SWITCH)
-    os.environ[engine.SWITCH] = "torch"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[engine.SWITCH]
-        else:
-            os.environ[engine.SWITCH] = before
 
 
 def _time(function: Callable[[], object], settings: Settings) -> list[float]:

@@ -17,6 +17,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from neuralfx import engine
 from neuralfx.errors import FormatError
 from neuralfx.hub.package import (
     FILES,
@@ -30,6 +31,7 @@ from neuralfx.hub.package import (
     save_folder,
 )
 from neuralfx.hub.registry import bundled, bundled_folder
+from tests.checks import tiny_model
 
 FROZEN = sorted((Path(__file__).parents[1] / "data" / "format_1").iterdir())  # as neuralfx 0.1.0 wrote them
 WORDS: dict[str, Any] = {"card": "# x", "metrics": {}, "training": {}, "recipe": "", "licence": "mit"}
@@ -53,6 +55,18 @@ def assert_refused(folder: Path, words: str) -> None:
         load_folder(folder)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 600
+
+
+@pytest.mark.skipif(not engine.is_installed(), reason="torch alone rounds as torch alone does")
+def test_a_model_that_rounding_decides_on_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(engine.SWITCH, "wait")
+    model = tiny_model("LSTMConcat", hidden_size=32)
+    with torch.no_grad():
+        model.network.get_parameter("recurrent.cell.weight_hh_l0").mul_(16.0)  # chaos
+    with pytest.raises(FormatError, match="unstable: rounding decides"):
+        save_folder(model, tmp_path / "chaos", name="chaos", **WORDS)
+    assert list(tmp_path.iterdir()) == []
+    assert os.environ[engine.SWITCH] == "wait"
 
 
 def test_a_folder_comes_back_as_the_same_model(model: Any, folder: Path) -> None:
