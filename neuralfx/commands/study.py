@@ -67,6 +67,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not chosen:
         raise ConfigError(f"--only {arguments.only}: no cell is named like this; --dry-run shows all of them.")
     command = ["neuralfx", "study", "--config", arguments.config, "--output", str(folder)]
+    if arguments.benchmark is not None:
+        command += ["--benchmark", str(arguments.benchmark)]
     if arguments.list:
         print("\n".join(shlex.join([*command, f"--only={cell.name}"]) for cell in chosen))
         return 0
@@ -115,12 +117,18 @@ def _run(
     jobs: int | None,
     benchmark: Path | None,
 ) -> int:
+    """Run cells, and tabulate all that there are."""
     from neuralfx.study import tables
-    from neuralfx.study.results import read_results
+    from neuralfx.study.results import NO_SPEEDS, read_results, read_speeds
     from neuralfx.study.runner import run
 
+    speeds = read_speeds(benchmark) if benchmark is not None else NO_SPEEDS
     outcome = run(study, chosen, folder, jobs)
-    results = read_results(study, cells, benchmark)
+    results = read_results(study, cells, speeds)
+    if benchmark is not None and not results.speeds:
+        print(
+            f"{benchmark}: has none of these models with as many parameters, so there are no speeds.", file=sys.stderr
+        )
     if results.rows:
         files = tables.write(results, folder)
         for table in tables.tabulate(results):

@@ -11,12 +11,14 @@ import functools
 import importlib.util
 import os
 from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 SWITCH = "NEURALFX_ENGINE"
+_alone: ContextVar[bool] = ContextVar("alone", default=False)
 
 
 @functools.cache
@@ -27,21 +29,17 @@ def is_installed() -> bool:
 
 def is_enabled() -> bool:
     """Whether compiled loops may be used."""
-    return is_installed() and os.environ.get(SWITCH) != "torch"
+    return is_installed() and os.environ.get(SWITCH) != "torch" and not _alone.get()
 
 
 @contextlib.contextmanager
 def torch_alone() -> Iterator[None]:
-    """Leave all work to torch in the ``with`` block, in all threads."""
-    before = os.environ.get(SWITCH)
-    os.environ[SWITCH] = "torch"
+    """Leave all work to torch in the ``with`` block."""
+    token = _alone.set(True)
     try:
         yield
     finally:
-        if before is None:
-            del os.environ[SWITCH]
-        else:
-            os.environ[SWITCH] = before
+        _alone.reset(token)
 
 
 def must_wait() -> bool:

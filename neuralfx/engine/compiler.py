@@ -46,7 +46,7 @@ def is_ready(family: str) -> bool:
     """
     if family in _ready or family in _broken or not engine.is_enabled():
         return family in _ready and engine.is_enabled()
-    if engine.must_wait() or (family not in _working and _is_compiled(family)):
+    if engine.must_wait() or _waits.get() or (family not in _working and _is_compiled(family)):
         return _load(family)
     with _lock:
         if family not in _working:
@@ -81,7 +81,7 @@ def serves(family: str, *tensors: Tensor, fetches: bool = False) -> bool:
 
 @contextlib.contextmanager
 def waiting() -> Iterator[None]:
-    """Have layers wait for the compiler in the ``with`` block, although no gradients are wanted: for long work."""
+    """Have layers and players wait for the compiler in the ``with`` block, although nobody trains: for long work."""
     token = _waits.set(True)
     try:
         yield

@@ -671,7 +671,9 @@ class _Loop:
 
 def _multiply(first: Array, second: Array) -> Array:
     """A matrix product by torch: NumPy's may have threads of their own in each of ours."""
-    product: Array = torch.matmul(torch.from_numpy(first), torch.from_numpy(second)).numpy()
+    product: Array = np.empty((*first.shape[:-1], second.shape[-1]), np.float32)
+    # With a place for its result, autocast leaves it alone.
+    torch.matmul(torch.from_numpy(first), torch.from_numpy(second), out=torch.from_numpy(product))
     return product
 
 

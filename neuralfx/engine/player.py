@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import contextlib
 import functools
 import itertools
 import os
@@ -86,9 +87,13 @@ def in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> lis
     if len(items) == 1 or threading.current_thread().name.startswith(_NAME):
         return [function(item) for item in items]
     with _creating:
-        pool = _pool(len(items))
+        pool = _pool(max(len(items), torch.get_num_threads()))
     calls = [pool.submit(function, item) for item in items]
-    wait(calls)  # all of them, before an error takes away what they work on
+    try:
+        wait(calls)
+    except BaseException:  # an interrupt must not leave them at work on what the caller takes back
+        wait([call for call in calls if not call.cancel()])
+        raise
     return [call.result() for call in calls]
 
 
@@ -104,14 +109,21 @@ def _pool(size: int) -> ThreadPoolExecutor:
     def begin() -> None:
         torch.get_num_threads()  # sets what is not set yet, which else happens later
         torch.set_num_threads(1)
-        started.wait()
+        with contextlib.suppress(threading.BrokenBarrierError):
+            started.wait()
 
     before = torch.get_num_threads()
     pool = ThreadPoolExecutor(size, _NAME, begin)
-    for _ in range(size):
-        pool.submit(int)
-    started.wait()
-    torch.set_num_threads(before)  # also what threads of others begin with
+    try:
+        for _ in range(size):
+            pool.submit(int)
+        started.wait()
+    except BaseException:  # no more threads to be had, or an interrupt
+        started.abort()
+        pool.shutdown()
+        raise
+    finally:
+        torch.set_num_threads(before)  # also what threads of others begin with
     return pool
 
 

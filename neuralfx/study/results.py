@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +18,9 @@ from neuralfx.study.statistics import average_ranks, holm, permutation_test
 MEASURES = "measures.json"
 MODEL = "model"  # the candidate that is no baseline
 CAPTURE = "nam"  # the model of NAM, of one setting
+
+Speeds = Mapping[tuple[str, int], float]  # seconds of audio per second over a whole file, by pair and parameters
+NO_SPEEDS: Speeds = {}
 
 
 class Row(NamedTuple):
@@ -164,17 +167,29 @@ def read_measures(cell: Cell, metrics: Iterable[str]) -> dict[str, Any] | None:
     return found if is_complete else None
 
 
-def read_results(study: Study, cells: Sequence[Cell], benchmark: Path | None = None) -> Results:
+def read_speeds(path: Path) -> Speeds:
+    """Speeds of pairs that were measured.
+
+    Args:
+        path: ``benchmark.json`` of ``neuralfx benchmark``.
+
+    Raises:
+        ConfigError: If it cannot be read.
+    """
+    try:
+        pairs = json.loads(path.read_text(encoding="utf-8"))["pairs"]
+        return {(name, pair["parameters"]): float(pair["file_still"]["median"]) for name, pair in pairs.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(f"{path}: not a benchmark.json of 'neuralfx benchmark': {error!r}") from None
+
+
+def read_results(study: Study, cells: Sequence[Cell], speeds: Speeds = NO_SPEEDS) -> Results:
     """Collect what the cells of a study found with its present settings.
 
     Args:
         study: The study.
         cells: Its cells.
-        benchmark: ``benchmark.json`` of ``neuralfx benchmark``, for the speeds of the pairs that it measured with as
-            many parameters.
-
-    Raises:
-        ConfigError: If the benchmark cannot be read.
+        speeds: From :func:`read_speeds`, for the models of these pairs with as many parameters on all effects.
     """
     rows: list[Row] = []
     others: list[Row] = []
@@ -204,23 +219,11 @@ def read_results(study: Study, cells: Sequence[Cell], benchmark: Path | None = N
     places = {name: number for number, name in enumerate(study.data)}
     rows.sort(key=lambda row: (order[row.model], places[row.effect]))  # seeds are in order
     others.sort(key=lambda row: (order[row.model], places[row.effect]))
-    speeds = {} if benchmark is None else _read_speeds(benchmark, study, parameters)
-    return Results(study, (*rows, *others), tuple(missing), frozenset(higher), parameters, multiply_adds, speeds)
-
-
-def _read_speeds(path: Path, study: Study, parameters: dict[str, tuple[int, int]]) -> dict[str, float]:
-    try:
-        pairs = json.loads(path.read_text(encoding="utf-8"))["pairs"]
-        measured = {(name, pair["parameters"]): float(pair["file_still"]["median"]) for name, pair in pairs.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(f"{path}: not a benchmark.json of 'neuralfx benchmark': {error!r}") from None
-    speeds = {}
-    for model in study.models:
-        least, most = parameters.get(model, (None, None))
-        key = study.pair(model), least
-        if least == most and key in measured:
-            speeds[model] = measured[key]
-    return speeds
+    of_models = {}
+    for model, (least, most) in parameters.items():
+        if model in study.models and least == most and (study.pair(model), least) in speeds:
+            of_models[model] = speeds[study.pair(model), least]
+    return Results(study, (*rows, *others), tuple(missing), frozenset(higher), parameters, multiply_adds, of_models)
 
 
 def _widen(ranges: dict[str, tuple[int, int]], name: str, value: int) -> None:

@@ -68,6 +68,23 @@ def test_listed_commands_run_a_cell_each(study: Make, capsys: pytest.CaptureFixt
     assert [path.name for path in Path("a folder/cells").iterdir()] == ["bad-amp-seed0"]
 
 
+def test_a_benchmark_adds_speeds(study: Make, capsys: pytest.CaptureFixture[str]) -> None:
+    study()
+    path = Path("a benchmark.json")
+    path.write_text('{"pairs": {"good": {"parameters": 100, "file_still": {"median": 31.5}}}}', encoding="utf-8")
+    assert main([*ARGUMENTS, "--list", "--benchmark", str(path)]) == 0
+    command = shlex.split(capsys.readouterr().out.splitlines()[0])
+    assert main(command[1:]) == 0
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("good "))
+    assert line.split()[-1] == "31.5"
+    path.write_text('{"pairs": {}}', encoding="utf-8")
+    assert main(command[1:]) == 0
+    assert "no speeds" in capsys.readouterr().err
+    path.write_text("{}", encoding="utf-8")
+    assert main(command[1:]) == 2
+    assert "not a benchmark.json" in capsys.readouterr().err
+
+
 def test_agents_of_a_sweep_run_a_cell_each(study: Make, capsys: pytest.CaptureFixture[str]) -> None:
     from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 

@@ -55,15 +55,36 @@ def test_rows_are_shared_out_where_it_is_worth_it() -> None:
 def test_threads_stay_have_no_further_ones_and_change_nothing_outside() -> None:
     torch.set_num_threads(3)
 
-    def look(number: int) -> tuple[int, int, set[int]]:
-        inner = in_threads(lambda _: threading.get_ident(), [0, 1])
-        return threading.get_ident(), torch.get_num_threads(), set(inner)
+    def look(number: int) -> tuple[threading.Thread, int, set[threading.Thread]]:
+        inner = in_threads(lambda _: threading.current_thread(), [0, 1])
+        return threading.current_thread(), torch.get_num_threads(), set(inner)
 
-    seen = in_threads(look, [0, 1]) + in_threads(look, [0, 1])
-    assert [(threads, inner) for _, threads, inner in seen] == [(1, {own}) for own, _, _ in seen]
-    assert len({own for own, _, _ in seen}) <= 2
+    seen = [found for _ in range(20) for found in in_threads(look, [0, 1])]
+    assert all((threads, inner) == (1, {own}) for own, threads, inner in seen)
+    assert len({own for own, _, _ in seen}) <= 3
     assert torch.get_num_threads() == 3
-    assert in_threads(lambda _: threading.get_ident(), [0]) == [threading.get_ident()]
+    assert in_threads(lambda _: threading.current_thread(), [0]) == [threading.current_thread()]
+
+
+def test_nothing_waits_for_threads_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.set_num_threads(7)
+    start, begun = threading.Thread.start, []
+
+    def refuse(thread: threading.Thread) -> None:
+        if len(begun) == 2:
+            raise RuntimeError("can't start new thread")
+        begun.append(thread)
+        start(thread)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            in_threads(abs, [1, 2])
+    assert torch.get_num_threads() == 7
+    for thread in begun:
+        thread.join(timeout=30)
+        assert not thread.is_alive()
+    assert in_threads(abs, [-1, -2]) == [1, 2]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a system whose processes fork")
@@ -72,7 +93,11 @@ def test_a_process_that_forks_has_threads_of_its_own() -> None:
     in_threads(abs, [1, 2])
     child = os.fork()
     if child == 0:
-        os._exit(sum(in_threads(abs, [-1, -2])))
+        code = 99
+        try:
+            code = sum(in_threads(abs, [-1, -2]))
+        finally:
+            os._exit(code)
     deadline = time.monotonic() + 30
     while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0):
         if time.monotonic() > deadline:

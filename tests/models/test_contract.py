@@ -14,6 +14,7 @@ import neuralfx
 from neuralfx import engine
 from neuralfx.cli import main
 from neuralfx.effect import Effect
+from neuralfx.engine import compiler
 from neuralfx.errors import AudioError, ShapeError
 from neuralfx.hub.package import replay_check
 from neuralfx.models import architecture
@@ -111,7 +112,8 @@ def test_mixed_precision_trains(name: str) -> None:
     network = tiny_model(name).network.train()
     with torch.autocast("cpu", torch.bfloat16):
         output, _ = network(noise(2, 1, 40), torch.rand(2, 2), network.initial_state(2))
-    output.float().square().mean().backward()
+        output.float().square().mean().backward()
+    assert not compiler._broken  # by having been loaded here
     assert all(parameter.grad is None or parameter.grad.isfinite().all() for parameter in network.parameters())
 
 

@@ -12,7 +12,7 @@ from neuralfx.errors import ConfigError
 from neuralfx.reports.tables import render_markdown
 from neuralfx.study import tables
 from neuralfx.study.plan import Cell, Study
-from neuralfx.study.results import Results, read_results
+from neuralfx.study.results import Results, read_results, read_speeds
 from neuralfx.study.runner import run
 
 Make = Callable[..., Study]
@@ -165,7 +165,7 @@ def test_speeds_come_from_a_benchmark_of_the_same_pair_and_size(study: Make, tmp
     measured = {name: {"parameters": 100, "file_still": {"median": 30.5}} for name in ("good", "bad", "other")}
     path = tmp_path / "benchmark.json"
     path.write_text(json.dumps({"pairs": measured}), encoding="utf-8")
-    results = read_results(mine, mine.cells(OUT), path)
+    results = read_results(mine, mine.cells(OUT), read_speeds(path))
     (table,) = tables.tabulate(results)
     assert table.columns[-1].title == "speed"
     speeds = {line.labels[0]: line.cells[-1].value for line in table.lines}
@@ -173,7 +173,7 @@ def test_speeds_come_from_a_benchmark_of_the_same_pair_and_size(study: Make, tmp
     assert "seconds of audio per second" in " ".join(tables.explain(results))
     path.write_text("[]", encoding="utf-8")
     with pytest.raises(ConfigError, match=r"benchmark.json: not a benchmark.json"):
-        read_results(mine, mine.cells(OUT), path)
+        read_speeds(path)
 
 
 def test_the_files_hold_every_take_and_the_tables(study: Make) -> None:
