@@ -80,9 +80,7 @@ def test_there_are_four_notebooks() -> None:
     assert [name[:2] for name in NOTEBOOKS] == ["1_", "2_", "3_", "4_"]
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] * name.startswith("3_")) for name in NOTEBOOKS]
-)
+@pytest.mark.parametrize("name", NOTEBOOKS)
 def test_a_notebook_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     execute(name, tmp_path, QUICK.get(name), monkeypatch)
 
