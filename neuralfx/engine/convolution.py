@@ -11,7 +11,8 @@ import torch
 
 from neuralfx.engine.fastmath import compiled
 from neuralfx.engine.lanes import LANES, aligned, load, maximum, sigmoid, store, tanh, where_positive
-from neuralfx.engine.player import INAUDIBLE, Array, Player, over_rows
+from neuralfx.engine.player import INAUDIBLE, Array, Player
+from neuralfx.engine.threads import over_rows
 from neuralfx.engine.tiles import OUTPUTS, join, multiply, pack_tiles, pad
 
 CHUNK = 128  # samples that pass through all layers at once: what they touch stays in the nearest cache

@@ -16,7 +16,8 @@ from torch.autograd.function import once_differentiable
 
 from neuralfx.engine.fastmath import compiled
 from neuralfx.engine.lanes import LANES, add_up, aligned, load, maximum, sigmoid, store, tanh, where_positive
-from neuralfx.engine.player import INAUDIBLE, Array, Player, in_threads, over_rows, parts_of
+from neuralfx.engine.player import INAUDIBLE, Array, Player
+from neuralfx.engine.threads import in_threads, over_rows, parts_of
 from neuralfx.engine.tiles import OUTPUTS, UNIT, join, multiply, multiply_vectors, pack_tiles, pack_units, pad
 
 _INAUDIBLE = np.float32(INAUDIBLE)

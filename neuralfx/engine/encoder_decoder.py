@@ -24,8 +24,9 @@ from neuralfx.engine.front import (
     padded,
     turn,
 )
-from neuralfx.engine.player import Array, in_threads, parts_of
+from neuralfx.engine.player import Array
 from neuralfx.engine.state_based import Head, StateBasedPlayer, cell_layout, load_cell, step
+from neuralfx.engine.threads import in_threads, parts_of
 
 _ONE, _TWO = np.float32(1), np.float32(2)
 

@@ -17,7 +17,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from neuralfx.engine.fastmath import compiled, sigmoid, tanh
-from neuralfx.engine.player import INAUDIBLE, Array, Player, in_threads, over_rows, parts_of
+from neuralfx.engine.player import INAUDIBLE, Array, Player
+from neuralfx.engine.threads import in_threads, over_rows, parts_of
 
 _BLOCK = 256  # samples between which the output layer runs; their features stay in the cache
 _INAUDIBLE = np.float32(INAUDIBLE)

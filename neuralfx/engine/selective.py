@@ -15,8 +15,9 @@ from torch.nn import functional
 
 from neuralfx.engine.fastmath import as_float, compiled, exp
 from neuralfx.engine.front import CHUNK_SAMPLES, LANES, condition, copy, dense, filter_bank, flush, hear, padded, turn
-from neuralfx.engine.player import Array, in_threads, parts_of
+from neuralfx.engine.player import Array
 from neuralfx.engine.state_based import Head, StateBasedPlayer
+from neuralfx.engine.threads import in_threads, parts_of
 
 Exact = npt.NDArray[np.float64]
 

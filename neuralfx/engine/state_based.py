@@ -24,7 +24,8 @@ from neuralfx.engine.front import (
     padded,
     turn,
 )
-from neuralfx.engine.player import Array, Player, over_rows
+from neuralfx.engine.player import Array, Player
+from neuralfx.engine.threads import over_rows
 
 _ONE, _TWO = np.float32(1), np.float32(2)
 

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from neuralfx import engine
 from neuralfx.engine import rnn
-from neuralfx.engine.player import Player, over_rows
+from neuralfx.engine.player import Player
+from neuralfx.engine.threads import over_rows
 from neuralfx.nn.network import Network, State
 from neuralfx.nn.recurrent import GRUUnit, LSTMUnit, Recurrent, RecurrentWeights, Unit
 from neuralfx.nn.rnn_concat import ConcatRNN

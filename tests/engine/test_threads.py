@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from neuralfx.engine.player import in_threads, parts_of
+from neuralfx.engine.threads import in_threads, parts_of
 from tests.checks import noise, tiny_model
 
 pytest.importorskip("numba")
