@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Sequence
 from importlib import resources
@@ -75,12 +74,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _write_gallery(folder: Path, names: Sequence[str]) -> int:
     from tqdm import tqdm
 
-    from neuralfx.engine import SWITCH
+    from neuralfx.engine import compiler
     from neuralfx.reports.gallery import write_gallery
 
-    os.environ.setdefault(SWITCH, "wait")  # the same loops play everything, so that the same files come again
     with tqdm(total=len(names), unit=" models", disable=None, leave=False, file=sys.stderr) as progress:
-        written = write_gallery(folder, names, progress.update)
+        with compiler.waiting():  # the same loops play everything, so that the same files come again
+            written = write_gallery(folder, names, progress.update)
     for path in written:
         print(path)
     return 0

@@ -52,7 +52,7 @@ def parts_of(rows: int, time: int) -> list[slice]:
 def in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
     """What a function returns for every item, each called in a thread of its own; an error in one of them is raised.
 
-    In these threads torch has no further ones, and neither has this function.
+    In these threads torch has no further ones; called in one of them, this function goes through the items by itself.
     """
     if len(items) == 1 or threading.current_thread().name.startswith(_NAME):
         return [function(item) for item in items]
