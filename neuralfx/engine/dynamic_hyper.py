@@ -18,13 +18,24 @@ from neuralfx.engine.fastmath import compiled
 from neuralfx.engine.lanes import LANES, add_up, aligned, load, maximum, sigmoid, store, tanh, where_positive
 from neuralfx.engine.player import INAUDIBLE, Array, Player
 from neuralfx.engine.threads import in_threads, over_rows, parts_of
-from neuralfx.engine.tiles import OUTPUTS, UNIT, join, multiply, multiply_vectors, pack_tiles, pack_units, pad
+from neuralfx.engine.tiles import (
+    OUTPUTS,
+    RESULT,
+    UNIT,
+    join,
+    lay_out,
+    multiply,
+    pack_tiles,
+    pad,
+    plan_products,
+    product,
+    rectify,
+)
 
 _INAUDIBLE = np.float32(INAUDIBLE)
 _ZERO, _ONE, _TWO = np.float32(0), np.float32(1), np.float32(2)
 
 _MAIN, _HYPER, _Z_HIDDEN, _Z, _D_HIDDEN, _D = range(6)  # products of a step, in their order
-_START, _INPUTS, _RESULT, _UNITS, _PLACES = range(5)  # columns of a plan, which has a row per product
 
 
 class Weights(NamedTuple):
@@ -79,23 +90,6 @@ class Steering(NamedTuple):
 
 
 @compiled
-def _product(
-    memory: Array, plan: npt.NDArray[np.int64], number: int, places: npt.NDArray[np.int64], packed: Array
-) -> None:
-    """Compute one of the products of a step."""
-    first, units, inputs = plan[number, _RESULT], plan[number, _UNITS], plan[number, _INPUTS]
-    multiply_vectors(memory, first, places, plan[number, _PLACES], units, packed, plan[number, _START], inputs)
-
-
-@compiled
-def _rectify(memory: Array, plan: npt.NDArray[np.int64], number: int, slope: np.float32) -> None:
-    first = plan[number, _RESULT]
-    for place in range(first, first + plan[number, _UNITS] * UNIT, LANES):
-        values = load(memory, place)
-        store(memory, place, maximum(values, slope * values))
-
-
-@compiled
 def _step(
     memory: Array, from_input: int, from_state: int, output: int, cell: int, size: int, pitch: int, is_lstm: bool
 ) -> None:
@@ -137,8 +131,8 @@ def _play(
     """Play a block of audio, shape (channels, time), with knobs of shape (time or 1, knobs)."""
     output, hyper, cell, hyper_cell, drive, driven, from_input, from_state = areas
     gates, hyper_width, width = from_audio.shape[1] // pitch, from_knobs.shape[1], to_audio.shape[1]
-    products = plan[_MAIN, _RESULT]
-    products_h, d = products + gates * hyper_size, plan[_D, _RESULT]
+    products = plan[_MAIN, RESULT]
+    products_h, d = products + gates * hyper_size, plan[_D, RESULT]
     for t in range(audio.shape[1]):
         if t < len(knobs):
             for k in range(0, hyper_width, LANES):
@@ -147,17 +141,17 @@ def _play(
                     centred = _TWO * knobs[t, knob] - _ONE
                     total = total + centred * load(from_knobs, knob * hyper_width + k)
                 store(memory, drive + k, total)
-        _product(memory, plan, _MAIN, places, packed)
-        _product(memory, plan, _HYPER, places, packed)
+        product(memory, plan, _MAIN, places, packed)
+        product(memory, plan, _HYPER, places, packed)
         for k in range(0, hyper_width, LANES):
             store(memory, driven + k, load(memory, drive + k) + load(memory, products + k))
-        _step(memory, driven, plan[_HYPER, _RESULT], hyper, hyper_cell, hyper_size, hyper_size, is_lstm)
-        _product(memory, plan, _Z_HIDDEN, places, packed)
-        _rectify(memory, plan, _Z_HIDDEN, slope)
-        _product(memory, plan, _Z, places, packed)
-        _product(memory, plan, _D_HIDDEN, places, packed)
-        _rectify(memory, plan, _D_HIDDEN, slope)
-        _product(memory, plan, _D, places, packed)
+        _step(memory, driven, plan[_HYPER, RESULT], hyper, hyper_cell, hyper_size, hyper_size, is_lstm)
+        product(memory, plan, _Z_HIDDEN, places, packed)
+        rectify(memory, plan, _Z_HIDDEN, slope)
+        product(memory, plan, _Z, places, packed)
+        product(memory, plan, _D_HIDDEN, places, packed)
+        rectify(memory, plan, _D_HIDDEN, slope)
+        product(memory, plan, _D, places, packed)
         for gate in range(gates):
             for k in range(gate * pitch, gate * pitch + size, LANES):
                 values = audio[0, t] * load(from_audio, k)
@@ -199,8 +193,7 @@ class DynamicHyperPlayer(Player):
         # Outputs and cells of both units, what drives the gates of the hyper unit, what those of the main unit get.
         lengths = [width, hyper_length, width, hyper_length, hyper_width, hyper_width + z, *[gates * pitch] * 2]
         areas = np.cumsum([0, *lengths])
-        spans = [len(part) * pad(part.shape[1], UNIT) + UNIT for part in layers]
-        results = np.cumsum([areas[-1], *spans])
+        results = lay_out(layers, areas[-1])
         kinds, groups = np.arange(3), np.arange(3 * gates)
         vectors = [  # where the input of every layer begins
             areas[:1],
@@ -210,23 +203,12 @@ class DynamicHyperPlayer(Player):
             results[_Z] + z * (groups // gates) + hyper_size * (groups % gates),
             results[_D_HIDDEN] + mlp * groups,
         ]
-        packed = [pack_units(list(part)) for part in layers]
-        places = [np.repeat(first, pad(part.shape[1], UNIT) // UNIT) for first, part in zip(vectors, layers)]
-        columns = (
-            np.cumsum([0, *map(len, packed)])[:-1],
-            [part.shape[2] - 1 for part in layers],
-            results[:-1],
-            list(map(len, places)),
-            np.cumsum([0, *map(len, places)])[:-1],
-        )
         from_knobs = np.pad(weights.hyper_input[:, size:].T, ((0, 0), (0, hyper_width - hyper_rows)))
         from_audio = np.pad(weights.main_input.reshape(gates, size, -1), ((0, 0), (0, pitch - size), (0, 0)))
         to_audio = np.zeros((len(weights.output), width + LANES), np.float32)
         to_audio[:, :size], to_audio[:, width] = weights.output[:, :size], weights.output[:, size]
         self._arguments = (
-            np.stack(columns, axis=1).astype(np.int64),
-            np.concatenate(places).astype(np.int64),
-            join(packed),
+            *plan_products(layers, vectors, results),
             np.ascontiguousarray(from_knobs),
             np.ascontiguousarray(from_audio.reshape(gates * pitch, -1).T),
             to_audio,

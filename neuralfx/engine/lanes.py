@@ -17,7 +17,7 @@ import numpy as np
 from numba import types
 from numba.extending import intrinsic, models, overload, register_model
 
-from neuralfx.engine.fastmath import compiled
+from neuralfx.engine.fastmath import EXP_SERIES, compiled
 from neuralfx.engine.player import Array
 
 LANES = 16
@@ -182,7 +182,7 @@ def add_up(typing_context: Any, values: Any) -> Any:
 _LOG2_E = 1 / math.log(2)
 _LN2_HIGH = 0.693359375  # ln 2 in two parts, so that a multiple of it can be taken away without rounding
 _LN2_LOW = math.log(2) - _LN2_HIGH
-_T2, _T3, _T4, _T5, _T6, _T7 = (1 / math.factorial(power) for power in range(2, 8))
+_E2, _E3, _E4, _E5, _E6 = EXP_SERIES
 
 
 @compiled
@@ -191,8 +191,9 @@ def exp(x: Any) -> Any:
     x = minimum(maximum(x, -87.0), 87.0)
     power = _floor_of(x * _LOG2_E + 0.5)
     rest = (x - power * _LN2_HIGH) - power * _LN2_LOW
-    series = rest * (rest * (rest * (rest * (rest * (rest * (rest * _T7 + _T6) + _T5) + _T4) + _T3) + _T2) + 1.0) + 1.0
-    return series * _two_to(power)
+    square = rest * rest  # halves of the series side by side: vectors wait for sums, not for arithmetic
+    series = (rest * _E3 + _E2) + square * ((rest * _E5 + _E4) + square * _E6)
+    return ((series * rest + 1.0) * rest + 1.0) * _two_to(power)
 
 
 @compiled

@@ -4,6 +4,10 @@ Weights are packed for vector instructions, gates side by side: bias (4 * H,), i
 (H, G * H) for H units. Columns of the LSTM, G = 4: i, f, o, g. Columns of the GRU, G = 3: r, z, what the state adds to
 g, and what the input adds to g; its hidden weights lack the fourth, and its input weights are zero in the third. The
 state of a row has shape (2, H), output and cell, or (1, H) for the GRU.
+
+Loops take gates, states and outputs padded to P units, and weights in groups of 16 units whose gates are neighbours:
+bias (groups, 1, 64), input (groups, features, 64) and hidden (groups, H, G * 16), where an odd H is made even. Padded
+units have weights of zero, and so are always zero themselves.
 """
 
 from __future__ import annotations
@@ -15,122 +19,128 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn import functional
 
-from neuralfx.engine.fastmath import compiled, sigmoid, tanh
+from neuralfx.engine.fastmath import compiled, inlined
+from neuralfx.engine.lanes import LANES, add_up, aligned, load, sigmoid, store, tanh
 from neuralfx.engine.player import INAUDIBLE, Array, Player
 from neuralfx.engine.threads import in_threads, over_rows, parts_of
+from neuralfx.engine.tiles import RESULT, lay_out, pad, plan_products, product, rectify
 
 _BLOCK = 256  # samples between which the output layer runs; their features stay in the cache
 _INAUDIBLE = np.float32(INAUDIBLE)
 _ZERO, _ONE = np.float32(0), np.float32(1)
 
 
-@compiled
-def _add_product(vector: Array, matrix: Array, total: Array) -> None:
-    """Add vector @ matrix to as many values of total, reading and writing them once per eight rows of the matrix."""
-    rows, columns = matrix.shape
-    in_eights = rows - rows % 8
-    for j in range(0, in_eights, 8):
-        v0, v1, v2, v3 = vector[j], vector[j + 1], vector[j + 2], vector[j + 3]
-        v4, v5, v6, v7 = vector[j + 4], vector[j + 5], vector[j + 6], vector[j + 7]
-        for k in range(columns):
-            total[k] += (
-                (v0 * matrix[j, k] + v1 * matrix[j + 1, k]) + (v2 * matrix[j + 2, k] + v3 * matrix[j + 3, k])
-            ) + ((v4 * matrix[j + 4, k] + v5 * matrix[j + 5, k]) + (v6 * matrix[j + 6, k] + v7 * matrix[j + 7, k]))
-    for j in range(in_eights, rows):
-        v0 = vector[j]
-        for k in range(columns):
-            total[k] += v0 * matrix[j, k]
+@inlined
+def _add_four(values: Array, matrix: Array, rows: range, i: Any, f: Any, o: Any, g: Any) -> Any:
+    """Add values @ matrix, of one group, to four gates."""
+    for j in rows:
+        value, place = values[j], 4 * LANES * j
+        i = i + value * load(matrix, place)
+        f = f + value * load(matrix, place + LANES)
+        o = o + value * load(matrix, place + 2 * LANES)
+        g = g + value * load(matrix, place + 3 * LANES)
+    return i, f, o, g
 
 
-# Loops over units are functions of a few arrays each: with more in one loop, the compiler gives up telling them apart
-# and leaves it scalar.
+@inlined
+def _add_state(values: Array, matrix: Array, i: Any, f: Any, o: Any, g: Any) -> Any:
+    """The same of an even number of values, two at a time: sums of one gate are two chains."""
+    i2, f2 = values[1] * load(matrix, 4 * LANES), values[1] * load(matrix, 5 * LANES)
+    o2, g2 = values[1] * load(matrix, 6 * LANES), values[1] * load(matrix, 7 * LANES)
+    i, f = i + values[0] * load(matrix, 0), f + values[0] * load(matrix, LANES)
+    o, g = o + values[0] * load(matrix, 2 * LANES), g + values[0] * load(matrix, 3 * LANES)
+    for j in range(2, len(values), 2):
+        place = 4 * LANES * j
+        i = i + values[j] * load(matrix, place)
+        f = f + values[j] * load(matrix, place + LANES)
+        o = o + values[j] * load(matrix, place + 2 * LANES)
+        g = g + values[j] * load(matrix, place + 3 * LANES)
+        i2 = i2 + values[j + 1] * load(matrix, place + 4 * LANES)
+        f2 = f2 + values[j + 1] * load(matrix, place + 5 * LANES)
+        o2 = o2 + values[j + 1] * load(matrix, place + 6 * LANES)
+        g2 = g2 + values[j + 1] * load(matrix, place + 7 * LANES)
+    return i + i2, f + f2, o + o2, g + g2
 
 
-@compiled
-def _sum_gates(sample: Array, bias: Array, input: Array, gates: Array) -> None:
-    first = sample[0]
-    for k in range(len(gates)):
-        gates[k] = bias[k] + first * input[0, k]
-    for j in range(1, len(sample)):
-        value = sample[j]
-        for k in range(len(gates)):
-            gates[k] += value * input[j, k]
-
-
-@compiled
-def _apply_sigmoid(values: Array) -> None:
-    for k in range(len(values)):
-        values[k] = sigmoid(values[k])
-
-
-@compiled
-def _apply_tanh(values: Array) -> None:
-    for k in range(len(values)):
-        values[k] = tanh(values[k])
-
-
-@compiled
-def _set_cell(i: Array, f: Array, g: Array, cell: Array, copy: Array) -> None:
-    for k in range(len(cell)):
-        value = f[k] * cell[k] + i[k] * g[k]
-        cell[k] = value
-        copy[k] = value
-
-
-@compiled
-def _set_lstm_output(o: Array, cell: Array, output: Array, copy: Array) -> None:
-    for k in range(len(output)):
-        value = o[k] * tanh(cell[k])
-        output[k] = value
-        copy[k] = value
+@inlined
+def _add_three(values: Array, matrix: Array, r: Any, z: Any, u: Any) -> Any:
+    """Add values @ matrix, of one group, to what the state of a GRU adds to."""
+    r2, z2 = values[1] * load(matrix, 3 * LANES), values[1] * load(matrix, 4 * LANES)
+    u2 = values[1] * load(matrix, 5 * LANES)
+    r, z, u = (
+        r + values[0] * load(matrix, 0),
+        z + values[0] * load(matrix, LANES),
+        u + values[0] * load(matrix, 2 * LANES),
+    )
+    for j in range(2, len(values), 2):
+        place = 3 * LANES * j
+        r = r + values[j] * load(matrix, place)
+        z = z + values[j] * load(matrix, place + LANES)
+        u = u + values[j] * load(matrix, place + 2 * LANES)
+        r2 = r2 + values[j + 1] * load(matrix, place + 3 * LANES)
+        z2 = z2 + values[j + 1] * load(matrix, place + 4 * LANES)
+        u2 = u2 + values[j + 1] * load(matrix, place + 5 * LANES)
+    return r + r2, z + z2, u + u2
 
 
 @compiled
 def _advance_lstm(
     features: Array, bias: Array, input: Array, hidden: Array, state: Array, outputs: Array, saved: Array
 ) -> None:
-    size = hidden.shape[0]
-    output, cell = state[0], state[1]
-    last = len(saved) - 1
+    size, pitch, last = hidden.shape[1], state.shape[1], len(saved) - 1
     for t in range(len(features)):
-        gates, cells = saved[min(t, last), : 4 * size], saved[min(t, last), 4 * size :]
-        _sum_gates(features[t], bias, input, gates)
-        _add_product(output, hidden, gates)
-        _apply_sigmoid(gates[: 3 * size])
-        _apply_tanh(gates[3 * size :])
-        _set_cell(gates[:size], gates[size : 2 * size], gates[3 * size :], cell, cells)
-        _set_lstm_output(gates[2 * size : 3 * size], cell, output, outputs[t])
-
-
-@compiled
-def _set_new(r: Array, from_state: Array, g: Array) -> None:
-    for k in range(len(g)):
-        g[k] = tanh(g[k] + r[k] * from_state[k])
-
-
-@compiled
-def _set_gru_output(z: Array, g: Array, output: Array, copy: Array) -> None:
-    for k in range(len(output)):
-        value = g[k] + z[k] * (output[k] - g[k])
-        output[k] = value
-        copy[k] = value
+        before = outputs[t - 1, :size] if t else state[0, :size]
+        for group in range(len(hidden)):
+            unit, start = group * LANES, 4 * group * LANES
+            i, f = load(bias, start), load(bias, start + LANES)
+            o, g = load(bias, start + 2 * LANES), load(bias, start + 3 * LANES)
+            i, f, o, g = _add_four(features[t], input[group], range(features.shape[1]), i, f, o, g)
+            i, f, o, g = _add_state(before, hidden[group], i, f, o, g)
+            i, f, o, g = sigmoid(i), sigmoid(f), sigmoid(o), tanh(g)
+            cell = f * load(state, pitch + unit) + i * g
+            place = min(t, last) * 5 * pitch + unit
+            store(saved, place, i)
+            store(saved, place + pitch, f)
+            store(saved, place + 2 * pitch, o)
+            store(saved, place + 3 * pitch, g)
+            store(saved, place + 4 * pitch, cell)
+            store(state, pitch + unit, cell)
+            store(outputs, t * pitch + unit, o * tanh(cell))
+    _keep_output(outputs, len(features), state)
 
 
 @compiled
 def _advance_gru(
     features: Array, bias: Array, input: Array, hidden: Array, state: Array, outputs: Array, saved: Array
 ) -> None:
-    size = hidden.shape[0]
-    output = state[0]
-    last = len(saved) - 1
+    size, pitch, last = hidden.shape[1], state.shape[1], len(saved) - 1
     for t in range(len(features)):
-        gates = saved[min(t, last)]
-        _sum_gates(features[t], bias, input, gates)
-        _add_product(output, hidden, gates)
-        _apply_sigmoid(gates[: 2 * size])
-        _set_new(gates[:size], gates[2 * size : 3 * size], gates[3 * size :])
-        _set_gru_output(gates[size : 2 * size], gates[3 * size :], output, outputs[t])
+        before = outputs[t - 1] if t else state[0]
+        for group in range(len(hidden)):
+            unit, start = group * LANES, 4 * group * LANES
+            r, z = load(bias, start), load(bias, start + LANES)
+            u, g = load(bias, start + 2 * LANES), load(bias, start + 3 * LANES)
+            r, z, u, g = _add_four(features[t], input[group], range(features.shape[1]), r, z, u, g)
+            r, z, u = _add_three(before[:size], hidden[group], r, z, u)
+            r, z = sigmoid(r), sigmoid(z)
+            g = tanh(g + r * u)
+            place = min(t, last) * 4 * pitch + unit
+            store(saved, place, r)
+            store(saved, place + pitch, z)
+            store(saved, place + 2 * pitch, u)
+            store(saved, place + 3 * pitch, g)
+            store(outputs, t * pitch + unit, g + z * (load(before, unit) - g))
+    _keep_output(outputs, len(features), state)
+
+
+@compiled
+def _keep_output(outputs: Array, time: int, state: Array) -> None:
+    """Copy the output of the last sample, if there is one, to the state."""
+    if time:
+        for unit in range(0, state.shape[1], LANES):
+            store(state, unit, load(outputs, (time - 1) * state.shape[1] + unit))
 
 
 @compiled
@@ -141,113 +151,131 @@ def _advance(
 
     Args:
         features: Shape (time, features).
-        bias: Packed, as the two after it.
-        input: Packed.
-        hidden: Packed; its shape says which unit it is.
-        state: State before the first sample, overwritten by the one after the last.
-        outputs: Filled, shape (time, H).
-        saved: Filled with the gates of every sample, and behind them the LSTM's cells, shape (time, 4 * H or 5 * H);
+        bias: In groups, as the two after it.
+        input: Weights.
+        hidden: Weights; their shape says which unit it is.
+        state: State before the first sample, overwritten by the one after the last, shape (2 or 1, P).
+        outputs: Filled, shape (time, P).
+        saved: Filled with the gates of every sample, and behind them the LSTM's cells, shape (time, 4 * P or 5 * P);
             or a scratch of one sample.
     """
-    if hidden.shape[1] == len(bias):
+    if hidden.shape[2] == bias.shape[2]:
         _advance_lstm(features, bias, input, hidden, state, outputs, saved)
     else:
         _advance_gru(features, bias, input, hidden, state, outputs, saved)
 
 
-@compiled
-def _add(values: Array, total: Array) -> None:
-    for k in range(len(total)):
-        total[k] += values[k]
+@inlined
+def _sum_gates(gradients: Array, pitch: int, first: Array, second: Array, gates: int) -> Any:
+    """What two groups of units get from gates; weights of shape (H, gates * 16)."""
+    r, r2 = gradients[0] * load(first, 0), gradients[0] * load(second, 0)
+    z, z2 = gradients[pitch] * load(first, LANES), gradients[pitch] * load(second, LANES)
+    u, u2 = gradients[2 * pitch] * load(first, 2 * LANES), gradients[2 * pitch] * load(second, 2 * LANES)
+    for j in range(1, len(first)):
+        place = gates * LANES * j
+        value = gradients[j]
+        r, r2 = r + value * load(first, place), r2 + value * load(second, place)
+        value, place = gradients[pitch + j], place + LANES
+        z, z2 = z + value * load(first, place), z2 + value * load(second, place)
+        value, place = gradients[2 * pitch + j], place + LANES
+        u, u2 = u + value * load(first, place), u2 + value * load(second, place)
+    return r + z + u, r2 + z2 + u2
+
+
+@inlined
+def _sum_fourth(gradients: Array, pitch: int, first: Array, second: Array) -> Any:
+    """The same of the fourth gate alone."""
+    g, g2 = gradients[3 * pitch] * load(first, 3 * LANES), gradients[3 * pitch] * load(second, 3 * LANES)
+    for j in range(1, len(first)):
+        value, place = gradients[3 * pitch + j], 4 * LANES * j + 3 * LANES
+        g, g2 = g + value * load(first, place), g2 + value * load(second, place)
+    return g, g2
 
 
 @compiled
-def _back_lstm_output(o: Array, cell: Array, d_h: Array, d_cell: Array, d_o: Array) -> None:
-    for k in range(len(d_h)):
-        squashed = tanh(cell[k])
-        d_o[k] = d_h[k] * squashed * o[k] * (_ONE - o[k])
-        d_h[k] *= o[k] * (_ONE - squashed * squashed)
-    for k in range(len(d_h)):
-        d_cell[k] += d_h[k]
-        d_h[k] = _ZERO
-
-
-@compiled
-def _back_cell(i: Array, f: Array, g: Array, before: Array, d_cell: Array, d_i: Array, d_f: Array, d_g: Array) -> None:
-    for k in range(len(d_cell)):
-        d_i[k] = d_cell[k] * g[k] * i[k] * (_ONE - i[k])
-        d_g[k] = d_cell[k] * i[k] * (_ONE - g[k] * g[k])
-    for k in range(len(d_cell)):
-        d_f[k] = d_cell[k] * before[k] * f[k] * (_ONE - f[k])
-        d_cell[k] *= f[k]
-
-
-@compiled
-def _back_lstm(d_outputs: Array, hidden: Array, initial: Array, saved: Array, d_state: Array, d_gates: Array) -> None:
-    size = hidden.shape[1]
-    i, f, o, g = slice(0, size), slice(size, 2 * size), slice(2 * size, 3 * size), slice(3 * size, 4 * size)
-    d_output, d_cell = d_state[0], d_state[1]
+def _back_lstm(
+    d_outputs: Array, transposed: Array, initial: Array, saved: Array, d_state: Array, d_gates: Array
+) -> None:
+    pitch = d_state.shape[1]
     for t in range(len(d_outputs) - 1, -1, -1):
-        gates, d = saved[t], d_gates[t]
-        before = saved[t - 1, 4 * size :] if t else initial[1]
-        _add(d_outputs[t], d_output)
-        _back_lstm_output(gates[o], gates[4 * size :], d_output, d_cell, d[o])
-        _back_cell(gates[i], gates[f], gates[g], before, d_cell, d[i], d[f], d[g])
-        _add_product(d, hidden, d_output)
-
-
-@compiled
-def _back_gru_output(z: Array, g: Array, before: Array, d_h: Array, d_z: Array, d_g: Array) -> None:
-    for k in range(len(d_h)):
-        d_g[k] = d_h[k] * (_ONE - z[k]) * (_ONE - g[k] * g[k])
-    for k in range(len(d_h)):
-        d_z[k] = d_h[k] * (before[k] - g[k]) * z[k] * (_ONE - z[k])
-    for k in range(len(d_h)):
-        d_h[k] *= z[k]
-
-
-@compiled
-def _back_new(r: Array, from_state: Array, d_g: Array, d_r: Array, d_from_state: Array) -> None:
-    for k in range(len(d_g)):
-        d_r[k] = d_g[k] * from_state[k] * r[k] * (_ONE - r[k])
-        d_from_state[k] = d_g[k] * r[k]
+        cells = saved[t - 1, 4 * pitch :] if t else initial[1]
+        for unit in range(0, pitch, LANES):
+            place, target = t * 5 * pitch + unit, t * 4 * pitch + unit
+            i, f = load(saved, place), load(saved, place + pitch)
+            o, g = load(saved, place + 2 * pitch), load(saved, place + 3 * pitch)
+            heard = tanh(load(saved, place + 4 * pitch))
+            above = load(d_state, unit) + load(d_outputs, t * pitch + unit)
+            d_cell = load(d_state, pitch + unit) + above * o * (_ONE - heard * heard)
+            store(d_gates, target, d_cell * g * i * (_ONE - i))
+            store(d_gates, target + pitch, d_cell * load(cells, unit) * f * (_ONE - f))
+            store(d_gates, target + 2 * pitch, above * heard * o * (_ONE - o))
+            store(d_gates, target + 3 * pitch, d_cell * i * (_ONE - g * g))
+            store(d_state, pitch + unit, d_cell * f)
+        for group in range(0, len(transposed), 2):
+            other = min(group + 1, len(transposed) - 1)
+            first, second = _sum_gates(d_gates[t], pitch, transposed[group], transposed[other], 4)
+            third, fourth = _sum_fourth(d_gates[t], pitch, transposed[group], transposed[other])
+            store(d_state, group * LANES, first + third)
+            store(d_state, other * LANES, second + fourth)
 
 
 @compiled
 def _back_gru(
-    d_outputs: Array, hidden: Array, initial: Array, outputs: Array, saved: Array, d_state: Array, d_gates: Array
+    d_outputs: Array,
+    transposed: Array,
+    initial: Array,
+    outputs: Array,
+    saved: Array,
+    d_state: Array,
+    d_gates: Array,
 ) -> None:
-    size = hidden.shape[1]
-    r, z, u, g = slice(0, size), slice(size, 2 * size), slice(2 * size, 3 * size), slice(3 * size, 4 * size)
-    d_output = d_state[0]
+    pitch = d_state.shape[1]
     for t in range(len(d_outputs) - 1, -1, -1):
-        gates, d = saved[t], d_gates[t]
         before = outputs[t - 1] if t else initial[0]
-        _add(d_outputs[t], d_output)
-        _back_gru_output(gates[z], gates[g], before, d_output, d[z], d[g])
-        _back_new(gates[r], gates[u], d[g], d[r], d[u])
-        _add_product(d, hidden, d_output)
+        for unit in range(0, pitch, LANES):
+            place = t * 4 * pitch + unit
+            r, z = load(saved, place), load(saved, place + pitch)
+            u, g = load(saved, place + 2 * pitch), load(saved, place + 3 * pitch)
+            above = load(d_state, unit) + load(d_outputs, t * pitch + unit)
+            d_g = above * (_ONE - z) * (_ONE - g * g)
+            store(d_gates, place, d_g * u * r * (_ONE - r))
+            store(d_gates, place + pitch, above * (load(before, unit) - g) * z * (_ONE - z))
+            store(d_gates, place + 2 * pitch, d_g * r)
+            store(d_gates, place + 3 * pitch, d_g)
+            store(d_state, unit, above * z)
+        for group in range(0, len(transposed), 2):
+            other = min(group + 1, len(transposed) - 1)
+            first, second = _sum_gates(d_gates[t], pitch, transposed[group], transposed[other], 3)
+            first, second = first + load(d_state, group * LANES), second + load(d_state, other * LANES)
+            store(d_state, group * LANES, first)
+            store(d_state, other * LANES, second)
 
 
 @compiled
 def _back(
-    d_outputs: Array, hidden: Array, initial: Array, outputs: Array, saved: Array, d_state: Array, d_gates: Array
+    d_outputs: Array,
+    transposed: Array,
+    initial: Array,
+    outputs: Array,
+    saved: Array,
+    d_state: Array,
+    d_gates: Array,
 ) -> None:
     """Run one row backward.
 
     Args:
-        d_outputs: Gradient of the outputs, shape (time, H).
-        hidden: Packed and transposed, shape (G * H, H).
+        d_outputs: Gradient of the outputs, shape (time, P).
+        transposed: Hidden weights, (groups, H, G * 16): of those from a unit to the gates of another, for the other.
         initial: State before the first sample.
         outputs: From :func:`_advance`.
         saved: From :func:`_advance`.
         d_state: Gradient of the state after the last sample, overwritten by that of the initial state.
-        d_gates: Filled with the gradient of bias + features @ input, plus state @ hidden, shape (time, 4 * H).
+        d_gates: Filled with the gradient of bias + features @ input, plus state @ hidden, shape (time, 4 * P).
     """
-    if hidden.shape[0] == d_gates.shape[1]:
-        _back_lstm(d_outputs, hidden, initial, saved, d_state, d_gates)
+    if transposed.shape[2] == 4 * LANES:
+        _back_lstm(d_outputs, transposed, initial, saved, d_state, d_gates)
     else:
-        _back_gru(d_outputs, hidden, initial, outputs, saved, d_state, d_gates)
+        _back_gru(d_outputs, transposed, initial, outputs, saved, d_state, d_gates)
 
 
 def run(features: Tensor, bias: Tensor, input: Tensor, hidden: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
@@ -264,25 +292,57 @@ def run(features: Tensor, bias: Tensor, input: Tensor, hidden: Tensor, state: Te
     Returns:
         Outputs, shape (batch, time, H), and the state after the last sample.
     """
-    arguments = [part.to("cpu", torch.float32) for part in (features, bias, input, hidden, state)]
-    if torch.is_grad_enabled() and any(argument.requires_grad for argument in arguments):
-        outputs, after = _Run.apply(*arguments)  # type: ignore[no-untyped-call]
+    size = state.shape[2]
+    own = features.to("cpu", torch.float32)
+    arguments = [_pad(part.to("cpu", torch.float32), size) for part in (bias, input, hidden, state)]
+    if torch.is_grad_enabled() and any(argument.requires_grad for argument in (own, *arguments)):
+        outputs, after = _Run.apply(own, *arguments)  # type: ignore[no-untyped-call]
     else:
-        outputs, after, _ = _run(False, *arguments)
+        outputs, after, _ = _run(False, own, *arguments)
+    if outputs.shape[2] > size:
+        outputs, after = outputs[..., :size], after[..., :size]
     return outputs.to(features), after.to(state)
+
+
+def _pad(packed: Tensor, size: int) -> Tensor:
+    """What has gates of so many units side by side in its last dimension, each padded with zeros."""
+    spare = -size % LANES
+    if not spare:
+        return packed
+    return functional.pad(packed.reshape(*packed.shape[:-1], -1, size), (0, spare)).flatten(-2)
+
+
+def _group(packed: Tensor, size: int) -> Tensor:
+    """Weights of shape (..., rows, gates * size) in groups, shape (..., groups, rows, gates * 16)."""
+    parts = _pad(packed, size)
+    return parts.reshape(*parts.shape[:-1], -1, pad(size, LANES) // LANES, LANES).movedim(-2, -4).flatten(-2)
+
+
+def _group_hidden(hidden: Tensor, size: int) -> Tensor:
+    """Hidden weights, shape (..., H, G * size), in groups; their rows become an even number."""
+    return _group(functional.pad(hidden, (0, 0, 0, hidden.shape[-2] % 2)), size)
+
+
+def _transpose(hidden: Tensor, pitch: int) -> Tensor:
+    """Padded hidden weights as :func:`_back` takes them, one per row, shape (n, groups, H, G * 16)."""
+    rows, size, columns = hidden.shape
+    gates = columns // pitch
+    parts = functional.pad(hidden.reshape(rows, size, gates, pitch)[..., :size], (0, 0, 0, 0, 0, pitch - size))
+    return parts.reshape(rows, -1, LANES, gates, size).permute(0, 1, 4, 3, 2).flatten(3).contiguous()
 
 
 def _run(
     keep: bool, features: Tensor, bias: Tensor, input: Tensor, hidden: Tensor, state: Tensor
 ) -> tuple[Tensor, Tensor, list[Tensor]]:
-    """Outputs, state after the last sample, and what the way back needs if it is to be kept."""
+    """Outputs, state after the last sample, and what the way back needs if it is to be kept; all padded."""
     batch_size, time, _ = features.shape
     after = state.clone(memory_format=torch.contiguous_format)
-    parts, size = after.shape[1:]
-    outputs = features.new_empty(batch_size, time, size)
+    parts, pitch = after.shape[1:]
+    outputs = features.new_empty(batch_size, time, pitch)
     # One tensor per row: memory of this size is used again by the next call, where a whole batch's is paged in anew.
-    saved = [features.new_empty(time if keep else 1, (3 + parts) * size) for _ in range(batch_size)]
-    weights = [weight.contiguous().numpy() for weight in (bias, input, hidden)]
+    saved = [features.new_empty(time if keep else 1, (3 + parts) * pitch) for _ in range(batch_size)]
+    grouped = _group(bias.unsqueeze(1), pitch), _group(input, pitch), _group_hidden(hidden, pitch)
+    weights = [weight.contiguous().numpy() for weight in grouped]
     rows = [tensor.contiguous().numpy() for tensor in (features, after, outputs)]
 
     def advance(row: int) -> None:
@@ -309,20 +369,20 @@ class _Run(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, d_outputs: Tensor, d_after: Tensor) -> tuple[Tensor | None, ...]:
         features, input, hidden, state, outputs, *saved = ctx.saved_tensors
-        batch_size, time, size = outputs.shape
-        columns = hidden.shape[2]
+        batch_size, time, pitch = outputs.shape
+        size, columns = hidden.shape[1:]
         d_state = d_after.clone(memory_format=torch.contiguous_format)
         d_features = torch.empty_like(features) if ctx.needs_input_grad[0] else None
-        d_bias = features.new_empty(batch_size, 4 * size)
-        d_input = features.new_empty(batch_size, features.shape[2], 4 * size)
+        d_bias = features.new_empty(batch_size, 4 * pitch)
+        d_input = features.new_empty(batch_size, features.shape[2], 4 * pitch)
         d_hidden = features.new_empty(batch_size, size, columns)
         own = len(hidden) > 1
-        transposed, into = hidden.detach().mT.contiguous(), input.detach().mT
+        transposed, into = _transpose(hidden.detach(), pitch), input.detach().mT
         rows = [tensor.detach().contiguous().numpy() for tensor in (d_outputs, state, outputs, d_state)]
         features, state, outputs = features.detach(), state.detach(), outputs.detach()
 
         def go_back(part: slice) -> None:
-            d_gates = torch.empty(time, 4 * size)
+            d_gates = torch.empty(time, 4 * pitch)
             for row in range(part.start, part.stop):
                 d_output, initial, output, d_memory = (array[row] for array in rows)
                 weights = transposed[row if own else 0].numpy()
@@ -330,8 +390,8 @@ class _Run(torch.autograd.Function):
                 torch.sum(d_gates, 0, out=d_bias[row])
                 torch.mm(features[row].T, d_gates, out=d_input[row])
                 d_from_state = d_gates[:, :columns]
-                torch.mm(outputs[row, :-1].T, d_from_state[1:], out=d_hidden[row])
-                d_hidden[row].addr_(state[row, 0], d_from_state[0])
+                torch.mm(outputs[row, :-1, :size].T, d_from_state[1:], out=d_hidden[row])
+                d_hidden[row].addr_(state[row, 0, :size], d_from_state[0])
                 if d_features is not None:
                     torch.mm(d_gates, into[row if own else 0], out=d_features[row])
 
@@ -340,14 +400,6 @@ class _Run(torch.autograd.Function):
         if len(hidden) == 1:
             d_weights = tuple(gradient.sum(0, keepdim=True) for gradient in d_weights)
         return d_features, *d_weights, d_state
-
-
-@compiled
-def _dot(first: Array, second: Array) -> np.float32:
-    total = _ZERO
-    for k in range(len(first)):
-        total += first[k] * second[k]
-    return total
 
 
 @compiled
@@ -362,12 +414,16 @@ def _play_span(
     gates: Array,
     wet: Array,
 ) -> None:
-    size = len(head) - 1
+    pitch = state.shape[1]
     for start in range(0, len(features), _BLOCK):
         stop = min(start + _BLOCK, len(features))
         _advance(features[start:stop], bias, input, hidden, state, outputs, gates)
         for t in range(start, stop):
-            wet[t] = head[size] + _dot(outputs[t - start], head[:size])
+            place = (t - start) * pitch
+            total = load(outputs, place) * load(head, 0)
+            for unit in range(LANES, pitch, LANES):
+                total = total + load(outputs, place + unit) * load(head, unit)
+            wet[t] = head[pitch] + add_up(total)
 
 
 @compiled
@@ -394,12 +450,12 @@ def _play(
 
     Args:
         features: Shape (time, features).
-        bias: Packed, as the two after it.
-        input: Packed.
-        hidden: Packed.
-        head: Weights of the output layer and behind them its bias, shape (H + 1,).
+        bias: In groups, as the two after it.
+        input: Weights.
+        hidden: Weights.
+        head: Weights of the output layer, padded, and behind them its bias, shape (P + 1,).
         state: Overwritten by the state after the block.
-        outputs: Scratch, shape (_BLOCK, H).
+        outputs: Scratch, shape (_BLOCK, P).
         gates: Scratch, see ``saved`` of :func:`_advance`.
         wet: Filled, shape (time,).
     """
@@ -408,61 +464,34 @@ def _play(
 
 
 @compiled
-def _copy(values: Array, result: Array) -> None:
-    for k in range(len(result)):
-        result[k] = values[k]
-
-
-@compiled
-def _apply_layer(vector: Array, layer: Array, total: Array) -> None:
-    """Set total to vector @ layer[:-1] + layer[-1]."""
-    _copy(layer[len(vector)], total)
-    _add_product(vector, layer[: len(vector)], total)
-
-
-@compiled
-def _rectify(values: Array, slope: float) -> None:
-    for k in range(len(values)):
-        values[k] = max(values[k], _ZERO) + slope * min(values[k], _ZERO)
-
-
-@compiled
-def _scale(base: Array, factors: Array, result: Array) -> None:
-    for row in range(base.shape[0]):
-        for k in range(base.shape[1]):
-            result[row, k] = base[row, k] * factors[k]
-
-
-@compiled
 def _generate(
-    knobs: Array,
-    first: Array,
-    second: Array,
-    last: Array,
+    memory: Array,
+    plan: npt.NDArray[np.int64],
+    places: npt.NDArray[np.int64],
+    packed: Array,
     base: Array,
-    slope: float,
-    scratch: Array,
-    coefficients: Array,
-    weights: Array,
+    scaled: int,
+    slope: np.float32,
 ) -> None:
-    """Make weights from knobs; see :class:`GeneratedPlayer`."""
-    _apply_layer(knobs, first, scratch[0])
-    _rectify(scratch[0], slope)
-    _apply_layer(scratch[0], second, scratch[1])
-    _rectify(scratch[1], slope)
-    if len(base) == 0:
-        _apply_layer(scratch[1], last, weights)
-        return
-    _apply_layer(scratch[1], last, coefficients)
-    columns = base.shape[1]
-    start = len(coefficients) - columns
-    _copy(coefficients, weights[:start])
-    _scale(base, coefficients[start:], weights[start:].reshape(base.shape))
+    """Make weights from the knobs in memory; see :class:`GeneratedPlayer`."""
+    product(memory, plan, 0, places, packed)
+    rectify(memory, plan, 0, slope)
+    product(memory, plan, 1, places, packed)
+    rectify(memory, plan, 1, slope)
+    product(memory, plan, 2, places, packed)
+    groups, size, columns = base.shape
+    for group in range(groups):
+        for column in range(0, columns, LANES):
+            factors = load(memory, scaled - (groups - group) * columns + column)
+            place = group * size * columns + column
+            for _ in range(size):
+                store(memory, scaled + place, factors * load(base, place))
+                place += columns
 
 
-@compiled
+@inlined
 def _equal(first: Array, second: Array) -> bool:
-    for k in range(len(first)):
+    for k in range(len(second)):
         if first[k] != second[k]:
             return False
     return True
@@ -473,16 +502,15 @@ def _play_generated(
     audio: Array,
     knobs: Array,
     place: npt.NDArray[np.int64],
-    held: Array,
-    first: Array,
-    second: Array,
-    last: Array,
+    memory: Array,
+    plan: npt.NDArray[np.int64],
+    places: npt.NDArray[np.int64],
+    packed: Array,
     base: Array,
-    slope: float,
+    scaled: int,
+    slope: np.float32,
     cell: int,
-    scratch: Array,
-    coefficients: Array,
-    weights: Array,
+    hidden: Array,
     head: Array,
     state: Array,
     outputs: Array,
@@ -495,33 +523,34 @@ def _play_generated(
         audio: Shape (time, 1).
         knobs: Shape (time, knobs), or (1, knobs) if they stand still.
         place: Place of the next sample within its cell of the grid, shape (1,), overwritten.
-        held: Knobs that made the weights, shape (knobs,), overwritten.
-        first: As of :class:`GeneratedPlayer`, as are the five after it.
-        second: Second layer.
-        last: Last layer.
-        base: Hidden weights to scale.
+        memory: Begins with the knobs that made the weights, in which are the weights too; overwritten.
+        plan: Of the generator's products, as are the two after it.
+        places: See :func:`~neuralfx.engine.tiles.plan_products`.
+        packed: See there.
+        base: Hidden weights to scale, in groups.
+        scaled: Where in memory they are when they are scaled, behind their factors.
         slope: Slope of the rectifiers.
         cell: Samples in a cell of the grid.
-        scratch: Scratch for the hidden layers, shape (2, mlp size).
-        coefficients: Scratch for the outputs of the last layer.
-        weights: Bias, input and hidden weights, one behind the other; overwritten.
+        hidden: The hidden weights in memory.
         head: As of :func:`_play`, as are the four after it.
         state: State.
         outputs: Scratch.
         gates: Scratch.
         wet: Filled, shape (time,).
     """
-    time, points = len(audio), len(knobs)
-    size = len(head) - 1
-    bias, input = weights[: 4 * size], weights[4 * size : 8 * size].reshape(1, 4 * size)
-    hidden = weights[8 * size :].reshape(size, len(weights) // size - 8)
+    time, points, first = len(audio), len(knobs), plan[2, RESULT]
+    groups, columns = len(hidden), 4 * LANES
+    bias = memory[first : first + groups * columns].reshape(groups, 1, columns)
+    input = memory[first + groups * columns : first + 2 * groups * columns].reshape(groups, 1, columns)
     start = 0
     while start < time:
-        if place[0] == 0 and not _equal(held, knobs[min(start, points - 1)]):
-            _copy(knobs[min(start, points - 1)], held)
-            _generate(held, first, second, last, base, slope, scratch, coefficients, weights)
+        turned = knobs[min(start, points - 1)]
+        if place[0] == 0 and not _equal(memory, turned):
+            for knob in range(len(turned)):
+                memory[knob] = turned[knob]
+            _generate(memory, plan, places, packed, base, scaled, slope)
         stop = start + cell - place[0]  # the next grid point at which the knobs have moved, or the end
-        while stop < time and _equal(held, knobs[min(stop, points - 1)]):
+        while stop < time and _equal(memory, knobs[min(stop, points - 1)]):
             stop += cell
         stop = min(stop, time)
         _play_span(audio[start:stop], bias, input, hidden, head, state, outputs, gates, wet[start:stop])
@@ -538,14 +567,16 @@ class _UnitPlayer(Player):
     """
 
     def __init__(self, head: Tensor) -> None:
-        self._head = _array(head)
+        self._size = len(head) - 1
+        self._head = _array(torch.cat([_pad(head[:-1], self._size), head[-1:]]))
 
     def _load_memory(self, memory: Any) -> None:
         parts = memory if isinstance(memory, tuple) else (memory,)
-        rows, size = parts[0].shape
-        self._states = [_array(state) for state in torch.stack(parts, dim=1)]
-        self._outputs = [_array(torch.zeros(_BLOCK, size)) for _ in range(rows)]
-        self._gates = [_array(torch.zeros(1, (3 + len(parts)) * size)) for _ in range(rows)]
+        states = _pad(torch.stack(parts, dim=1), self._size)
+        rows, _, pitch = states.shape
+        self._states = [_array(state) for state in states]
+        self._outputs = [_array(torch.zeros(_BLOCK, pitch)) for _ in range(rows)]
+        self._gates = [_array(torch.zeros(1, (3 + len(parts)) * pitch)) for _ in range(rows)]
 
 
 class FixedPlayer(_UnitPlayer):
@@ -560,8 +591,9 @@ class FixedPlayer(_UnitPlayer):
 
     def __init__(self, bias: Tensor, input: Tensor, hidden: Tensor, head: Tensor) -> None:
         super().__init__(head)
-        self._bias, self._input, self._hidden = _array(bias), _array(input), _array(hidden)
-        self._from_audio, self._from_knobs = self._input[:1], self._input[1:]
+        bias, input = _group(bias.unsqueeze(0), self._size), _group(input, self._size)
+        self._bias, self._input, self._hidden = map(_array, (bias, input, _group_hidden(hidden, self._size)))
+        self._from_audio, self._from_knobs = _array(input[:, :1]), _array(input[:, 1:])
         self._folded = _array(bias)
         self._folded_knobs: bytes | None = None
 
@@ -578,7 +610,7 @@ class FixedPlayer(_UnitPlayer):
             features = np.array(audio, dtype=np.float32, order="C").reshape(rows, time, 1)
         else:
             bias, input = self._bias, self._input
-            features = np.empty((rows, time, len(input)), dtype=np.float32)
+            features = np.empty((rows, time, input.shape[1]), dtype=np.float32)
             features[..., 0] = audio[:, 0]
             features[..., 1:] = knobs
         wet = np.empty((rows, 1, time), dtype=np.float32)
@@ -593,7 +625,7 @@ class FixedPlayer(_UnitPlayer):
     def _fold(self, knobs: Array) -> None:
         values = knobs.tobytes()
         if values != self._folded_knobs:
-            self._folded[:] = self._bias + knobs @ self._from_knobs
+            self._folded[:, 0] = self._bias[:, 0] + knobs @ self._from_knobs
             self._folded_knobs = values
 
 
@@ -618,24 +650,34 @@ class GeneratedPlayer(_UnitPlayer):
         self, first: Tensor, second: Tensor, last: Tensor, base: Tensor, head: Tensor, slope: float, cell: int
     ) -> None:
         super().__init__(head)
-        self._generator = (*map(_array, (first, second, last, base)), np.float32(slope))
+        bias, input, hidden = last.unsqueeze(1).tensor_split((4 * self._size, 8 * self._size), dim=2)
+        bias, input = _group(bias, self._size), _group(input, self._size)
+        if len(base):
+            hidden, base = _group(hidden, self._size), _group_hidden(base, self._size)
+            self._shape = base.shape
+        else:
+            hidden = _group_hidden(hidden.reshape(len(last), self._size, -1), self._size)
+            self._shape, base = hidden.shape[1:], base.new_zeros(0, 0, 0)
+        groups = [part.flatten(1) for part in (bias, input, hidden)]
+        layers: list[Array] = [_array(layer.T)[np.newaxis] for layer in (first, second, torch.cat(groups, dim=1))]
+        # In memory are the knobs, what each layer makes of them, and scaled hidden weights if there is a base.
+        results = lay_out(layers, pad(len(first) - 1, LANES))
+        vectors = [np.array([0]), results[:1], results[1:2]]
+        end = int(results[2]) + layers[2].shape[1]
+        self._hidden = slice(end, end + base.numel()) if len(base) else slice(end - groups[2].shape[1], end)
+        self._length = max(int(results[3]), self._hidden.stop)
+        self._generator = *plan_products(layers, vectors, results), _array(base), end, np.float32(slope)
         self._cell = cell
-        self._mlp_size = first.shape[1]
-        self._coefficients = last.shape[1]
-        self._weights = self._coefficients if not len(base) else self._coefficients + (len(base) - 1) * base.shape[1]
 
     def load_state(self, state: Any) -> None:
         """Take the unit's state, the place on the grid, and the knobs held there."""
         memory, (places, held) = state
         self._load_memory(memory)
         self._places = [np.array([place], dtype=np.int64) for place in places.tolist()]
-        self._held = [_array(knobs) for knobs in held]
-        self._work: list[tuple[Array, ...]] = []
-        for knobs in self._held:
-            shapes = ((2, self._mlp_size), (self._coefficients,), (self._weights,))
-            work = tuple(_array(torch.zeros(shape)) for shape in shapes)
-            _generate(knobs, *self._generator, *work)
-            self._work.append(work)
+        self._memory = aligned(len(held) * pad(self._length, LANES)).reshape(len(held), -1)
+        for row, knobs in zip(self._memory, held):
+            row[: len(knobs)] = knobs
+            _generate(row, *self._generator)
 
     def process(self, audio: Array, knobs: Array) -> Array:
         """Play the next block."""
@@ -645,20 +687,11 @@ class GeneratedPlayer(_UnitPlayer):
         wet = np.empty((rows, 1, time), dtype=np.float32)
 
         def play(row: int) -> None:
-            _play_generated(
-                features[row],
-                values,
-                self._places[row],
-                self._held[row],
-                *self._generator,
-                self._cell,
-                *self._work[row],
-                self._head,
-                self._states[row],
-                self._outputs[row],
-                self._gates[row],
-                wet[row, 0],
-            )
+            memory = self._memory[row]
+            hidden = memory[self._hidden].reshape(self._shape)
+            own = self._places[row], memory, *self._generator, self._cell, hidden, self._head
+            work = self._states[row], self._outputs[row], self._gates[row]
+            _play_generated(features[row], values, *own, *work, wet[row, 0])
 
         over_rows(play, rows, time)
         return wet
@@ -672,13 +705,12 @@ def _array(tensor: Tensor) -> Array:
 
 def warm() -> None:
     """Compile all kernels, or load them from the cache."""
-    size, features = 2, torch.zeros(1, 2, 1)
+    size, features = LANES, torch.zeros(1, 2, 1, requires_grad=True)
     bias, input, hidden = torch.zeros(1, 4 * size), torch.zeros(1, 1, 4 * size), torch.zeros(1, size, 4 * size)
     state = torch.zeros(1, 2, size)
-    outputs, after, saved = _run(True, features, bias, input, hidden, state)
-    rows = map(_array, (outputs[0], hidden[0].mT, state[0], outputs[0], saved[0], after[0], torch.zeros(2, 4 * size)))
-    _back(*rows)
-    memory, head, audio = state.unbind(1), torch.zeros(size + 1), _array(features.mT)
+    with torch.enable_grad():
+        torch.autograd.grad(run(features, bias, input, hidden, state)[0].sum(), features)
+    memory, head, audio = state.unbind(1), torch.zeros(size + 1), np.zeros((1, 1, 2), np.float32)
     fixed = FixedPlayer(bias[0], input[0], hidden[0], head)
     fixed.load_state(memory)
     fixed.process(audio, np.zeros(0, dtype=np.float32))

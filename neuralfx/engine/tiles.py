@@ -12,13 +12,15 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from neuralfx.engine.fastmath import compiled
-from neuralfx.engine.lanes import LANES, aligned, pointer_into, spread
+from neuralfx.engine.fastmath import compiled, inlined
+from neuralfx.engine.lanes import LANES, aligned, load, maximum, pointer_into, spread, store
 from neuralfx.engine.player import Array
 
 UNIT = 32  # outputs that a product with one vector computes together
 UNITS = 3  # units of outputs side by side: sums fill 6 registers of 512 bits or 12 of 256, enough to hide their latency
 OUTPUTS = 4  # rows of results that one tile computes: sums fill 4 registers of 512 bits, 8 of 256 or 16 of 128
+
+_START, _INPUTS, RESULT, _UNITS, _PLACES = range(5)  # columns of a plan
 
 _FLOAT, _INDEX = ir.FloatType(), ir.IntType(64)
 
@@ -165,6 +167,22 @@ def multiply(
             place += (1 + inputs) * OUTPUTS
 
 
+def _unroll(block: Any, times: int) -> None:
+    """Tell the compiler how often to repeat the body of the loop that ends with this block.
+
+    Weights come from the second-level cache, whose prefetcher follows some twenty instructions and no more: two rounds
+    of three units read half as fast again as the four that the compiler would choose.
+    """
+    module = block.function.module
+    count = module.add_metadata(
+        [ir.MetaDataString(module, "llvm.loop.unroll.count"), ir.Constant(ir.IntType(32), times)]
+    )
+    name = ir.MetaDataString(module, f"{block.function.name}.{block.name}")
+    loop = module.add_metadata([name, count])
+    loop.operands = (loop, count)  # what describes a loop refers to itself, which tells it from others
+    block.terminator.set_metadata("llvm.loop", loop)
+
+
 def _units(count: int) -> Any:
     """Products of ``count`` units of outputs with a vector each."""
 
@@ -205,6 +223,8 @@ def _units(count: int) -> Any:
                     value = spread(builder, builder.load(builder.gep(vector, [loop.index])), UNIT)
                     weight = _load(builder, builder.gep(row, [ir.Constant(_INDEX, number * UNIT)]), UNIT)
                     _add_product(builder, value, weight, total)
+                last = builder.basic_block
+            _unroll(last, 2)
             for number, total in enumerate(sums):
                 shift = ir.Constant(_INDEX, number * UNIT)
                 _store(builder, builder.load(total), builder.gep(target, [shift]), UNIT)
@@ -218,7 +238,7 @@ def _units(count: int) -> Any:
 _one_unit, _three_units = _units(1), _units(UNITS)
 
 
-@compiled
+@inlined
 def multiply_vectors(
     memory: Array,
     first: int,
@@ -252,3 +272,59 @@ def multiply_vectors(
         first += UNIT
         start += UNIT * (1 + inputs)
         unit += 1
+
+
+def lay_out(layers: Sequence[Array], first: int) -> npt.NDArray[np.int64]:
+    """Where the results of each of :func:`plan_products` can begin in memory, and, last, the end of them all.
+
+    Behind each is room for what is read together with the last results.
+
+    Args:
+        layers: See there.
+        first: Where the first results begin.
+    """
+    return np.cumsum([first, *(len(part) * pad(part.shape[1], UNIT) + UNIT for part in layers)])
+
+
+def plan_products(
+    layers: Sequence[Array], vectors: Sequence[npt.NDArray[np.int64]], results: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Array]:
+    """Plan products of matrices with vectors in one memory.
+
+    Args:
+        layers: For each product its matrices, shape (matrices, outputs, inputs + 1), the bias last.
+        vectors: For each product where the vectors of its matrices begin.
+        results: For each product where its results go, those of each matrix padded to a multiple of 32.
+
+    Returns:
+        What :func:`product` takes: a plan with a row per product, where the vector of each unit begins, and the packed
+        weights.
+    """
+    packed = [pack_units(list(part)) for part in layers]
+    places = [np.repeat(first, pad(part.shape[1], UNIT) // UNIT) for first, part in zip(vectors, layers)]
+    columns = (
+        np.cumsum([0, *map(len, packed)])[:-1],
+        [part.shape[2] - 1 for part in layers],
+        results[: len(layers)],
+        list(map(len, places)),
+        np.cumsum([0, *map(len, places)])[:-1],
+    )
+    return np.stack(columns, axis=1).astype(np.int64), np.concatenate(places).astype(np.int64), join(packed)
+
+
+@inlined
+def product(
+    memory: Array, plan: npt.NDArray[np.int64], number: int, places: npt.NDArray[np.int64], packed: Array
+) -> None:
+    """Compute one of the products of :func:`plan_products`."""
+    first, units, inputs = plan[number, RESULT], plan[number, _UNITS], plan[number, _INPUTS]
+    multiply_vectors(memory, first, places, plan[number, _PLACES], units, packed, plan[number, _START], inputs)
+
+
+@inlined
+def rectify(memory: Array, plan: npt.NDArray[np.int64], number: int, slope: np.float32) -> None:
+    """Pass the results of a product through a leaky rectifier, whose slope is at most 1."""
+    first = plan[number, RESULT]
+    for place in range(first, first + plan[number, _UNITS] * UNIT, LANES):
+        values = load(memory, place)
+        store(memory, place, maximum(values, slope * values))

@@ -77,7 +77,8 @@ class GeneratedRNN(Network, abc.ABC):
         for span, values in spans:
             output, memory = self.unit.run(features[:, span], self._weights_of_rows(values), memory)
             outputs.append(output)
-        return self.output(torch.cat(outputs, dim=1)).transpose(1, 2), (memory, grid)
+        joined = torch.cat(outputs, dim=1) if len(outputs) > 1 else outputs[0]
+        return self.output(joined).transpose(1, 2), (memory, grid)
 
     @torch.no_grad()
     def player(self) -> Player | None:
