@@ -33,9 +33,9 @@ _ZERO, _ONE = np.float32(0), np.float32(1)
 
 
 @inlined
-def _add_four(values: Array, matrix: Array, rows: range, i: Any, f: Any, o: Any, g: Any) -> Any:
+def _add_features(values: Array, matrix: Array, i: Any, f: Any, o: Any, g: Any) -> Any:
     """Add values @ matrix, of one group, to four gates."""
-    for j in rows:
+    for j in range(len(values)):
         value, place = values[j], 4 * LANES * j
         i = i + value * load(matrix, place)
         f = f + value * load(matrix, place + LANES)
@@ -45,8 +45,8 @@ def _add_four(values: Array, matrix: Array, rows: range, i: Any, f: Any, o: Any,
 
 
 @inlined
-def _add_state(values: Array, matrix: Array, i: Any, f: Any, o: Any, g: Any) -> Any:
-    """The same of an even number of values, two at a time: sums of one gate are two chains."""
+def _add_four(values: Array, matrix: Array, i: Any, f: Any, o: Any, g: Any) -> Any:
+    """The same of an even number of values, in two sums a gate, which do not wait for each other."""
     i2, f2 = values[1] * load(matrix, 4 * LANES), values[1] * load(matrix, 5 * LANES)
     o2, g2 = values[1] * load(matrix, 6 * LANES), values[1] * load(matrix, 7 * LANES)
     i, f = i + values[0] * load(matrix, 0), f + values[0] * load(matrix, LANES)
@@ -66,14 +66,11 @@ def _add_state(values: Array, matrix: Array, i: Any, f: Any, o: Any, g: Any) -> 
 
 @inlined
 def _add_three(values: Array, matrix: Array, r: Any, z: Any, u: Any) -> Any:
-    """Add values @ matrix, of one group, to what the state of a GRU adds to."""
+    """The same for three gates."""
     r2, z2 = values[1] * load(matrix, 3 * LANES), values[1] * load(matrix, 4 * LANES)
     u2 = values[1] * load(matrix, 5 * LANES)
-    r, z, u = (
-        r + values[0] * load(matrix, 0),
-        z + values[0] * load(matrix, LANES),
-        u + values[0] * load(matrix, 2 * LANES),
-    )
+    r, z = r + values[0] * load(matrix, 0), z + values[0] * load(matrix, LANES)
+    u = u + values[0] * load(matrix, 2 * LANES)
     for j in range(2, len(values), 2):
         place = 3 * LANES * j
         r = r + values[j] * load(matrix, place)
@@ -91,13 +88,13 @@ def _advance_lstm(
 ) -> None:
     size, pitch, last = hidden.shape[1], state.shape[1], len(saved) - 1
     for t in range(len(features)):
-        before = outputs[t - 1, :size] if t else state[0, :size]
+        before = outputs[t - 1] if t else state[0]
         for group in range(len(hidden)):
             unit, start = group * LANES, 4 * group * LANES
             i, f = load(bias, start), load(bias, start + LANES)
             o, g = load(bias, start + 2 * LANES), load(bias, start + 3 * LANES)
-            i, f, o, g = _add_four(features[t], input[group], range(features.shape[1]), i, f, o, g)
-            i, f, o, g = _add_state(before, hidden[group], i, f, o, g)
+            i, f, o, g = _add_features(features[t], input[group], i, f, o, g)
+            i, f, o, g = _add_four(before[:size], hidden[group], i, f, o, g)
             i, f, o, g = sigmoid(i), sigmoid(f), sigmoid(o), tanh(g)
             cell = f * load(state, pitch + unit) + i * g
             place = min(t, last) * 5 * pitch + unit
@@ -122,7 +119,7 @@ def _advance_gru(
             unit, start = group * LANES, 4 * group * LANES
             r, z = load(bias, start), load(bias, start + LANES)
             u, g = load(bias, start + 2 * LANES), load(bias, start + 3 * LANES)
-            r, z, u, g = _add_four(features[t], input[group], range(features.shape[1]), r, z, u, g)
+            r, z, u, g = _add_features(features[t], input[group], r, z, u, g)
             r, z, u = _add_three(before[:size], hidden[group], r, z, u)
             r, z = sigmoid(r), sigmoid(z)
             g = tanh(g + r * u)
@@ -167,7 +164,7 @@ def _advance(
 
 @inlined
 def _sum_gates(gradients: Array, pitch: int, first: Array, second: Array, gates: int) -> Any:
-    """What two groups of units get from gates; weights of shape (H, gates * 16)."""
+    """What two groups of units, with weights of shape (H, gates * 16), get from the first three gates."""
     r, r2 = gradients[0] * load(first, 0), gradients[0] * load(second, 0)
     z, z2 = gradients[pitch] * load(first, LANES), gradients[pitch] * load(second, LANES)
     u, u2 = gradients[2 * pitch] * load(first, 2 * LANES), gradients[2 * pitch] * load(second, 2 * LANES)

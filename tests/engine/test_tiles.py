@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+import numba
 import numpy as np
 import pytest
 
+from neuralfx.engine.fastmath import JIT
 from neuralfx.engine.lanes import LANES
-from neuralfx.engine.tiles import OUTPUTS, UNIT, join, multiply, multiply_vectors, pack_tiles, pack_units, pad
+from neuralfx.engine.tiles import (
+    OUTPUTS,
+    RESULT,
+    UNIT,
+    join,
+    lay_out,
+    multiply,
+    multiply_vectors,
+    pack_tiles,
+    pack_units,
+    pad,
+    plan_products,
+    product,
+    rectify,
+)
 
 
 def layer(generator: np.random.Generator, outputs: int, inputs: int) -> np.ndarray:
@@ -45,3 +61,27 @@ def test_matrices_multiply_a_vector_each(groups: int, outputs: int, inputs: int)
     results = memory[first:].reshape(groups, -1)[:, :outputs]
     expected = [one[:, :-1] @ vector + one[:, -1] for one, vector in zip(layers, vectors)]
     np.testing.assert_allclose(results, expected, rtol=0, atol=1e-4)
+
+
+@numba.njit(**JIT)
+def run_perceptrons(memory: np.ndarray, plan: np.ndarray, places: np.ndarray, packed: np.ndarray) -> None:
+    product(memory, plan, 0, places, packed)
+    rectify(memory, plan, 0, np.float32(0.1))
+    product(memory, plan, 1, places, packed)
+
+
+def test_planned_products_use_each_others_results() -> None:
+    generator = np.random.default_rng(0)
+    hidden, last = generator.normal(size=(2, 70, 4)), generator.normal(size=(2, 5, 71))
+    layers = [part.astype(np.float32) for part in (hidden, last)]
+    results = lay_out(layers, LANES)
+    vectors = [np.array([0, 3]), results[0] + pad(70, UNIT) * np.arange(2)]
+    plan, places, packed = plan_products(layers, vectors, results)
+    memory = np.zeros(results[-1], np.float32)
+    memory[:6] = generator.normal(size=6)
+    run_perceptrons(memory, plan, places, packed)
+    for number in range(2):
+        inner = hidden[number, :, :3] @ memory[3 * number :][:3] + hidden[number, :, 3]
+        expected = last[number, :, :70] @ np.maximum(inner, 0.1 * inner) + last[number, :, 70]
+        place = plan[1, RESULT] + number * pad(5, UNIT)
+        np.testing.assert_allclose(memory[place : place + 5], expected, rtol=0, atol=1e-4)
