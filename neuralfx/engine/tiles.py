@@ -8,6 +8,7 @@ from typing import Any
 import llvmlite.ir as ir
 import numpy as np
 import numpy.typing as npt
+from llvmlite import binding
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
@@ -18,7 +19,9 @@ from neuralfx.engine.player import Array
 
 UNIT = 32  # outputs that a product with one vector computes together
 UNITS = 3  # units of outputs side by side: sums fill 6 registers of 512 bits or 12 of 256, enough to hide their latency
-OUTPUTS = 4  # rows of results that one tile computes: sums fill 4 registers of 512 bits, 8 of 256 or 16 of 128
+# Rows of results that one tile computes: sums fill 8 registers of 512 bits, 8 of 256, or 16 of 128. Two multiply-adds
+# begin in a cycle and take four, so eight sums must be under way, yet they and what they need have to fit.
+OUTPUTS = 8 if binding.get_host_cpu_features().get("avx512f") else 4
 
 _START, _INPUTS, RESULT, _UNITS, _PLACES = range(5)  # columns of a plan
 
@@ -37,7 +40,7 @@ def pack_tiles(layer: Array) -> Array:
         layer: Shape (outputs, inputs + 1), the bias last.
 
     Returns:
-        One number behind the other: for every four outputs their biases, then their weights input by input.
+        One number behind the other: for every ``OUTPUTS`` outputs their biases, then their weights input by input.
     """
     outputs, columns = layer.shape
     padded = np.zeros((pad(outputs, OUTPUTS), columns), np.float32)
@@ -98,7 +101,7 @@ def _tile(
     start: Any,
     inputs: Any,
 ) -> Any:
-    """results[first + o * stride + l] = b[o] + sum_k w[o, k] values[offsets[k] + column + l], for 4 o and 16 l."""
+    """results[first + o * stride + l] = b[o] + sum_k w[o, k] values[offsets[k] + column + l], for OUTPUTS o, 16 l."""
     index = types.int64
     signature = types.void(results, index, index, values, offsets, index, packed, index, index)
 
@@ -148,7 +151,7 @@ def multiply(
 
     Args:
         results: Where the products go: output o of column n at ``first + o * stride + n``. Outputs are padded to a
-            multiple of 4 and columns to one of 16, and all of them are written.
+            multiple of ``OUTPUTS`` and columns to one of 16, and all of them are written.
         first: See there.
         stride: See there.
         columns: Number of columns.
