@@ -13,6 +13,7 @@ import neuralfx
 from neuralfx import datasets
 from neuralfx.datasets import catalogue
 from neuralfx.datasets.base import Remote
+from neuralfx.hub.check import CHECK_TOLERANCE
 from neuralfx.hub.package import load_folder, read_config, replay_check
 from neuralfx.hub.registry import bundled, bundled_folder
 from neuralfx.models import architecture
@@ -38,7 +39,7 @@ def test_every_argument_of_a_pair_is_documented(name: str) -> None:
 @pytest.mark.parametrize("name", bundled())
 def test_every_bundled_model_proves_itself_and_has_recipe_and_card(name: str) -> None:
     folder = bundled_folder(name)
-    assert replay_check(load_folder(folder), folder) < 1e-6
+    assert replay_check(load_folder(folder), folder) < CHECK_TOLERANCE / 10  # rounding differs between machines
     assert read_config(folder).name == name
     assert (ROOT / "configs/recipes" / f"{name}.yaml").is_file()
     card = (ROOT / "model_cards" / f"{name}.md").read_text(encoding="utf-8")

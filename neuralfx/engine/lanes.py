@@ -1,8 +1,8 @@
-"""Sixteen numbers as one value in compiled code: they become vector registers on every machine.
+"""Sixteen numbers, or eight in double precision, as one value in compiled code: vector registers on every machine.
 
 Loops over short pieces of arrays are at the mercy of the compiler, which must assume that the pieces overlap. Here what
 is computed side by side is said explicitly: ``store(memory, place, tanh(load(memory, other) + load(memory, third)))``.
-Numbers in arithmetic with lanes stand for sixteen equal ones.
+Numbers in arithmetic with lanes stand for as many equal ones.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from neuralfx.engine.fastmath import EXP_SERIES, compiled
 from neuralfx.engine.player import Array
 
 LANES = 16
+DOUBLES = 8  # numbers in double precision that take as much space
 
 _FAST = ("fast",)
 _VECTOR = ir.VectorType(ir.FloatType(), LANES)
@@ -28,19 +29,26 @@ _INTEGERS = ir.VectorType(ir.IntType(32), LANES)
 
 
 class Lanes(types.Type):  # type: ignore[misc]
-    """numba's type of them."""
+    """numba's type of them.
 
-    def __init__(self) -> None:
-        super().__init__(name="Lanes")
+    Args:
+        scalar: Type of each.
+        vector: The compiler's type of all.
+    """
+
+    def __init__(self, scalar: types.Float, vector: ir.VectorType) -> None:
+        self.scalar, self.vector = scalar, vector
+        super().__init__(name=f"Lanes({scalar.name})")
 
 
-lanes = Lanes()
+lanes = Lanes(types.float32, _VECTOR)
+doubles = Lanes(types.float64, ir.VectorType(ir.DoubleType(), DOUBLES))
 
 
 @register_model(Lanes)
 class _LanesModel(models.PrimitiveModel):  # type: ignore[misc]
     def __init__(self, manager: Any, kind: Any) -> None:
-        super().__init__(manager, kind, _VECTOR)
+        super().__init__(manager, kind, kind.vector)
 
 
 def aligned(size: int) -> Array:
@@ -54,7 +62,8 @@ def aligned(size: int) -> Array:
 def _fits(*kinds: Any) -> bool:
     """Whether arithmetic between these types is ours."""
     numbers = (types.Float, types.Integer)
-    return any(kind is lanes for kind in kinds) and all(kind is lanes or isinstance(kind, numbers) for kind in kinds)
+    own = {kind for kind in kinds if isinstance(kind, Lanes)}
+    return len(own) == 1 and all(kind in own or isinstance(kind, numbers) for kind in kinds)
 
 
 def equal(vector: ir.VectorType, number: float) -> Any:
@@ -63,7 +72,7 @@ def equal(vector: ir.VectorType, number: float) -> Any:
 
 
 def spread(builder: Any, value: Any, count: int = LANES) -> Any:
-    """A vector with the same float in all lanes."""
+    """A vector with the same number in all lanes."""
     empty = ir.Constant(ir.VectorType(value.type, count), ir.Undefined)
     single = builder.insert_element(empty, value, ir.Constant(ir.IntType(32), 0))
     return builder.shuffle_vector(single, empty, ir.Constant(ir.VectorType(ir.IntType(32), count), [0] * count))
@@ -80,11 +89,13 @@ def _operation(function: Callable[..., Any], count: int) -> Any:
     def typed(*kinds: Any) -> Any:
         if not _fits(*kinds):
             return None
-        signature = lanes(*(kind if kind is lanes else types.float32 for kind in kinds))
+        own = next(kind for kind in kinds if isinstance(kind, Lanes))
+        signature = own(*(kind if kind is own else own.scalar for kind in kinds))
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             vectors = [
-                value if kind is lanes else spread(builder, value) for kind, value in zip(signature.args, arguments)
+                value if kind is own else spread(builder, value, own.vector.count)
+                for kind, value in zip(signature.args, arguments)
             ]
             return function(builder, *vectors)
 
@@ -155,15 +166,30 @@ def load(typing_context: Any, array: Any, place: Any) -> Any:
 
 
 @intrinsic  # type: ignore[untyped-decorator]
+def load_doubles(typing_context: Any, array: Any, place: Any) -> Any:
+    """Eight numbers of an array, of either precision, from ``place`` on; nothing is checked."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer = pointer_into(context, builder, signature.args[0], *arguments)
+        kind = ir.VectorType(pointer.type.pointee, DOUBLES)
+        values = builder.load(builder.bitcast(pointer, kind.as_pointer()), align=4)
+        return values if kind == doubles.vector else builder.fpext(values, doubles.vector)
+
+    return doubles(array, types.int64), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
 def store(typing_context: Any, array: Any, place: Any, values: Any) -> Any:
-    """Write sixteen numbers into an array of float32, from ``place`` on; nothing is checked."""
+    """Write lanes into an array of their precision, from ``place`` on; nothing is checked."""
+    if not isinstance(values, Lanes) or array.dtype != values.scalar:
+        return None
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         pointer = pointer_into(context, builder, signature.args[0], *arguments[:2])
-        builder.store(arguments[2], builder.bitcast(pointer, _VECTOR.as_pointer()), align=4)
+        builder.store(arguments[2], builder.bitcast(pointer, arguments[2].type.as_pointer()), align=4)
         return context.get_dummy_value()
 
-    return types.void(array, types.int64, lanes), generate
+    return types.void(array, types.int64, values), generate
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -171,12 +197,13 @@ def add_up(typing_context: Any, values: Any) -> Any:
     """The sum of all lanes."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        kind = ir.FunctionType(ir.FloatType(), [ir.FloatType(), _VECTOR])
-        name = f"llvm.vector.reduce.fadd.v{LANES}f32"
+        vector = arguments[0].type
+        kind = ir.FunctionType(vector.element, [vector.element, vector])
+        name = f"llvm.vector.reduce.fadd.v{vector.count}f{values.scalar.bitwidth}"
         function = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
-        return builder.call(function, [ir.Constant(ir.FloatType(), 0.0), arguments[0]], fastmath=_FAST)
+        return builder.call(function, [ir.Constant(vector.element, 0.0), arguments[0]], fastmath=_FAST)
 
-    return types.float32(lanes), generate
+    return values.scalar(values), generate
 
 
 _LOG2_E = 1 / math.log(2)

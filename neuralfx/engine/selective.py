@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from neuralfx.engine.fastmath import as_float, compiled, exp
 from neuralfx.engine.front import CHUNK_SAMPLES, LANES, condition, copy, dense, filter_bank, flush, hear, padded, turn
+from neuralfx.engine.lanes import DOUBLES, add_up, load_doubles, store
 from neuralfx.engine.player import Array
 from neuralfx.engine.state_based import Head, StateBasedPlayer
 from neuralfx.engine.threads import in_threads, parts_of
@@ -140,17 +141,17 @@ def _advance(
         sums: Afterwards the layer's output, shape (SPAN_SAMPLES, lanes).
     """
     _lose(delta, rates, length, losses)
+    count, lanes = rates.shape
     for t in range(length):
-        u, v = driving[t], sums[t]
-        for lane in range(v.size):
-            v[lane] = 0
-        for k in range(rates.shape[0]):
-            b, c, loss, state = into[t, k], readout[t, k], losses[t, k], states[k]
-            for lane in range(v.size):
-                s = state[lane]
-                s = s - s * loss[lane] + u[lane] * b
-                state[lane] = s
-                v[lane] += c * s
+        for lane in range(0, lanes, DOUBLES):
+            u = load_doubles(driving, t * lanes + lane)
+            v = u * 0.0
+            for k in range(count):
+                s = load_doubles(states, k * lanes + lane)
+                s = s - s * load_doubles(losses, (t * count + k) * lanes + lane) + u * into[t, k]
+                store(states, k * lanes + lane, s)
+                v = v + readout[t, k] * s
+            store(sums, t * lanes + lane, v)
 
 
 @compiled
@@ -378,7 +379,9 @@ def _scan_backward(
     losses = np.empty((SPAN_SAMPLES, count, lanes), np.float32)
     states = np.empty((SPAN_SAMPLES + 1, count, lanes))
     dy, du, dd = np.zeros(lanes), np.empty(lanes), np.empty(lanes)
+    db, dc = np.empty(count), np.empty(count)
     for row in range(batch_size):
+        gradient = to_state[row]
         for span in range(starts.shape[1] - 1, -1, -1):
             begin = span * SPAN_SAMPLES
             length = min(SPAN_SAMPLES, time - begin)
@@ -386,37 +389,41 @@ def _scan_backward(
             _lose(delta, rates, length, losses)
             copy(starts[row, span].ravel(), states[0].ravel())
             for t in range(length):
-                u = driving[t]
-                for k in range(count):
-                    b, loss, before, after = into[row, begin + t, k], losses[t, k], states[t, k], states[t + 1, k]
-                    for lane in range(lanes):
-                        after[lane] = before[lane] - before[lane] * loss[lane] + u[lane] * b
+                for lane in range(0, lanes, DOUBLES):
+                    u = load_doubles(driving, t * lanes + lane)
+                    for k in range(count):
+                        place = (t * count + k) * lanes + lane
+                        before = load_doubles(states, place)
+                        after = before - before * load_doubles(losses, place) + u * into[row, begin + t, k]
+                        store(states, place + count * lanes, after)
             for t in range(length - 1, -1, -1):
-                d, u = delta[t], driving[t]
                 for feature in range(width):
                     dy[feature] = from_outputs[row, begin + t, feature]
-                for lane in range(lanes):
-                    du[lane] = 0
-                    dd[lane] = 0
                 for k in range(count):
-                    b, c = into[row, begin + t, k], readout[row, begin + t, k]
-                    rate, loss, before, after = rates[k], losses[t, k], states[t, k], states[t + 1, k]
-                    gradient, to_rate = to_state[row, k], to_rates[k]
-                    db, dc = 0.0, 0.0
-                    for lane in range(lanes):
-                        g = gradient[lane] + c * dy[lane]
-                        dc += dy[lane] * after[lane]
-                        db += u[lane] * g
-                        du[lane] += b * g
-                        kept = g - g * loss[lane]
-                        by_exponent = kept * before[lane]
-                        dd[lane] -= by_exponent * rate[lane]
-                        to_rate[lane] -= by_exponent * d[lane]
-                        gradient[lane] = kept
-                    to_into[row, begin + t, k] = db
-                    to_readout[row, begin + t, k] = dc
+                    db[k] = dc[k] = 0
+                for lane in range(0, lanes, DOUBLES):
+                    d, u = load_doubles(delta, t * lanes + lane), load_doubles(driving, t * lanes + lane)
+                    above = load_doubles(dy, lane)
+                    to_driving = above * 0.0
+                    to_delta = to_driving
+                    for k in range(count):
+                        place, own = (t * count + k) * lanes + lane, k * lanes + lane
+                        g = load_doubles(gradient, own) + readout[row, begin + t, k] * above
+                        dc[k] += add_up(above * load_doubles(states, place + count * lanes))
+                        db[k] += add_up(u * g)
+                        to_driving = to_driving + into[row, begin + t, k] * g
+                        kept = g - g * load_doubles(losses, place)
+                        by_exponent = kept * load_doubles(states, place)
+                        to_delta = to_delta - by_exponent * load_doubles(rates, own)
+                        store(to_rates, own, load_doubles(to_rates, own) - by_exponent * d)
+                        store(gradient, own, kept)
+                    store(du, lane, to_driving)
+                    store(dd, lane, to_delta)
+                for k in range(count):
+                    to_into[row, begin + t, k] = db[k]
+                    to_readout[row, begin + t, k] = dc[k]
                 for feature in range(width):
-                    to_features[row, begin + t, feature] = du[feature] * d[feature]
+                    to_features[row, begin + t, feature] = du[feature] * delta[t, feature]
                     to_steps[row, begin + t, feature] = dd[feature] + du[feature] * features[row, begin + t, feature]
 
 

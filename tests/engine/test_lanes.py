@@ -9,11 +9,13 @@ import numpy as np
 
 from neuralfx.engine.fastmath import JIT
 from neuralfx.engine.lanes import (
+    DOUBLES,
     LANES,
     add_up,
     aligned,
     exp,
     load,
+    load_doubles,
     maximum,
     minimum,
     sigmoid,
@@ -66,3 +68,20 @@ def test_aligned_zeros_begin_with_a_line_of_the_cache() -> None:
     for size in (1, 16, 1000):
         values = aligned(size)
         assert values.shape == (size,) and values.ctypes.data % 64 == 0 and not values.any()
+
+
+@numba.njit(**JIT)
+def _double_arithmetic(singles: Any, exact: Any, results: Any) -> float:
+    x, y = load_doubles(singles, 1), load_doubles(exact, 0)
+    store(results, 0, (x + y) * 3.0 - x / y)
+    return add_up(y)
+
+
+def test_eight_numbers_are_computed_in_double_precision() -> None:
+    generator = np.random.default_rng(0)
+    singles, exact = generator.normal(size=DOUBLES + 1).astype(np.float32), generator.normal(size=DOUBLES)
+    results = np.zeros(DOUBLES)
+    total = _double_arithmetic(singles, exact, results)
+    x = singles[1:].astype(np.float64)
+    np.testing.assert_allclose(results, (x + exact) * 3 - x / exact, rtol=1e-14)
+    np.testing.assert_allclose(total, exact.sum(), rtol=1e-14)

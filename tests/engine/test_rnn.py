@@ -174,9 +174,9 @@ def test_a_player_plays_what_the_network_computes(network: Network, rows: int, m
         np.testing.assert_allclose(wet, expected, atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize("size", [4, 24, 32])
+@pytest.mark.parametrize("size", [4, 24, 32, 33])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_sizes_in_use_play_through_several_inner_blocks(name: str, unit: Unit, size: int) -> None:
+def test_sizes_of_several_groups_play_through_several_inner_blocks(name: str, unit: Unit, size: int) -> None:
     network, audio = build(name, unit, size=size), noise(1, 1, 1200).numpy()
     player = network.player()
     assert player is not None
