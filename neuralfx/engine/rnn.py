@@ -12,6 +12,7 @@ units have weights of zero, and so are always zero themselves.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from torch.nn import functional
 from neuralfx.engine.fastmath import compiled, inlined
 from neuralfx.engine.lanes import LANES, add_up, aligned, load, sigmoid, store, tanh
 from neuralfx.engine.player import INAUDIBLE, Array, Player
-from neuralfx.engine.threads import in_threads, over_rows, parts_of
+from neuralfx.engine.threads import in_threads, over_rows, shares_of
 from neuralfx.engine.tiles import RESULT, lay_out, pad, plan_products, product, rectify
 
 _BLOCK = 256  # samples between which the output layer runs; their features stay in the cache
@@ -378,9 +379,9 @@ class _Run(torch.autograd.Function):
         rows = [tensor.detach().contiguous().numpy() for tensor in (d_outputs, state, outputs, d_state)]
         features, state, outputs = features.detach(), state.detach(), outputs.detach()
 
-        def go_back(part: slice) -> None:
+        def go_back(left: Iterator[int]) -> None:
             d_gates = torch.empty(time, 4 * pitch)
-            for row in range(part.start, part.stop):
+            for row in left:
                 d_output, initial, output, d_memory = (array[row] for array in rows)
                 weights = transposed[row if own else 0].numpy()
                 _back(d_output, weights, initial, output, saved[row].numpy(), d_memory, d_gates.numpy())
@@ -392,7 +393,7 @@ class _Run(torch.autograd.Function):
                 if d_features is not None:
                     torch.mm(d_gates, into[row if own else 0], out=d_features[row])
 
-        in_threads(go_back, parts_of(batch_size, time))
+        in_threads(go_back, shares_of(batch_size, time))
         d_weights: tuple[Tensor, ...] = (d_bias, d_input, d_hidden)
         if len(hidden) == 1:
             d_weights = tuple(gradient.sum(0, keepdim=True) for gradient in d_weights)

@@ -7,7 +7,7 @@ import functools
 import itertools
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TypeVar
 
@@ -30,11 +30,23 @@ def over_rows(function: Callable[[int], None], rows: int, time: int) -> None:
         time: Samples in each.
     """
 
-    def play(part: slice) -> None:
-        for row in range(part.start, part.stop):
+    def play(left: Iterator[int]) -> None:
+        for row in left:
             function(row)
 
-    in_threads(play, parts_of(rows, time))
+    in_threads(play, shares_of(rows, time))
+
+
+def shares_of(rows: int, time: int) -> list[Iterator[int]]:
+    """For as many threads as :func:`parts_of` has parts, the same iterator: whoever is done takes the next row.
+
+    The cores of a machine are rarely as fast as each other.
+
+    Args:
+        rows: Number of rows, at least 1.
+        time: Samples in each.
+    """
+    return [iter(range(rows))] * len(parts_of(rows, time))
 
 
 def parts_of(rows: int, time: int) -> list[slice]:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from neuralfx.engine.threads import in_threads, parts_of
+from neuralfx.engine.threads import in_threads, over_rows, parts_of, shares_of
 from tests.checks import noise, tiny_model
 
 pytest.importorskip("numba")
@@ -50,6 +50,23 @@ def test_rows_are_shared_out_where_it_is_worth_it() -> None:
     assert parts_of(8, 100_000) == [slice(0, 2), slice(2, 5), slice(5, 8)]
     assert parts_of(2, 100_000) == [slice(0, 1), slice(1, 2)]
     assert parts_of(8, 64) == [slice(0, 8)]
+
+
+def test_a_thread_that_is_done_takes_the_next_row(two_threads: None) -> None:
+    assert len(shares_of(8, 64)) == 1
+    rows: dict[int, list[int]] = {}
+    first, others_done = threading.Lock(), threading.Event()
+
+    def play(row: int) -> None:
+        rows.setdefault(threading.get_ident(), []).append(row)
+        if first.acquire(blocking=False):  # who comes first stays with its row until all others are done
+            assert others_done.wait(60)
+        elif sum(map(len, rows.values())) == 8:
+            others_done.set()
+
+    over_rows(play, 8, 100_000)
+    assert sorted(map(len, rows.values())) == [1, 7]
+    assert sorted(sum(rows.values(), [])) == list(range(8))
 
 
 def test_threads_stay_have_no_further_ones_and_change_nothing_outside() -> None:
