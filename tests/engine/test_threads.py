@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import threading
@@ -66,7 +67,7 @@ def test_a_thread_that_is_done_takes_the_next_row(two_threads: None) -> None:
 
     over_rows(play, 8, 100_000)
     assert sorted(map(len, rows.values())) == [1, 7]
-    assert sorted(sum(rows.values(), [])) == list(range(8))
+    assert sorted(itertools.chain(*rows.values())) == list(range(8))
 
 
 def test_threads_stay_have_no_further_ones_and_change_nothing_outside() -> None:
